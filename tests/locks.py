@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import select
 import subprocess
 import sys
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
-__all__ = ["holding", "locked_first"]
+__all__ = ["holding", "locked_first", "outlived_by_its_child"]
 
 _HOLD = """
 import fcntl, os, sys
@@ -47,16 +47,41 @@ def holding(path: str, *, wait: bool = True) -> Iterator[None]:
             other.wait(60)
 
 
-def locked_first(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Have someone else lock the next file that this process wants to lock; returns where its descriptor will be."""
-    held: list[int] = []
-    real = fcntl.flock
+@contextlib.contextmanager
+def locked_first(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Have another process lock the next file that this process wants to lock, and hold it until the block ends."""
+    real = fcntl.lockf
+    files: list[str] = []
+    with contextlib.ExitStack() as held:
 
-    def flock(file: Any, how: int) -> None:
-        if not held:
-            held.append(os.open(f"/proc/self/fd/{file}", os.O_RDWR))
-            real(held[0], fcntl.LOCK_EX)
-        real(file, how)
+        def lockf(fd: int, how: int) -> None:
+            if not files:
+                files.append(os.readlink(f"/proc/self/fd/{fd}"))
+                held.enter_context(holding(files[0]))
+            real(fd, how)
 
-    monkeypatch.setattr(fcntl, "flock", flock)
-    return held
+        monkeypatch.setattr(fcntl, "lockf", lockf)
+        yield
+    assert files
+
+
+FORKED_IN_C = """
+import ctypes, os
+if ctypes.PyDLL(None).fork() != 0:  # past Python, as libxl does
+    print("ready", flush=True)
+os.read(0, 1)
+"""
+"""The end of a program that forks, says so, and waits with its child until standard input is closed."""
+
+
+@contextlib.contextmanager
+def outlived_by_its_child(program: str, *arguments: str) -> Iterator[None]:
+    """Run a program that forks past Python, and kill it; its child lives on until the block ends."""
+    command = [sys.executable, "-c", program + FORKED_IN_C, *arguments]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        process.kill()
+        process.wait(60)
+        yield
+        assert not select.select([process.stdout], [], [], 0)[0], "the child has ended"

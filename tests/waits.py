@@ -59,7 +59,7 @@ class _Finder:
         method, text = call.func.attr, ast.unparse(call)
         named = {keyword.arg for keyword in call.keywords}
         program = method in _PROGRAMS and ast.unparse(call.func.value) == "subprocess" and "timeout" not in named
-        lock = method == "flock" and "LOCK_NB" not in text and "LOCK_UN" not in text
+        lock = method in {"flock", "lockf"} and "LOCK_NB" not in text and "LOCK_UN" not in text
         return program or lock or (method in self._ends and not call.args and "timeout" not in named)
 
 

@@ -50,7 +50,11 @@ class Domain(DomainDevices, DomainResources):
     def shutdown(self, *, wait: bool = True, fallback: bool = False, timeout: float | None = None) -> None:
         """Ask the guest to power off and wait until it has, as ``xl shutdown -w``.
 
-        With ``on_poweroff="destroy"``, the default, the domain is gone afterwards. Otherwise it stays, shut down.
+        With ``on_poweroff="destroy"``, the default, the domain is gone afterwards. Otherwise it stays, shut down. A
+        guest that is suspended meanwhile, as by a checkpoint, has not ended, and is still waited for. One that ends in
+        another way, e.g. crashes, is an error: its domain is destroyed if the setting for that, e.g. ``on_crash``, says
+        ``destroy``, and is otherwise left as it is, for a supervisor or for you. Whoever else destroys the domain, or
+        saves or moves it, ends the wait, too.
 
         Args:
             wait: False returns as soon as the guest has acknowledged the request, as ``xl shutdown``.
@@ -61,7 +65,7 @@ class Domain(DomainDevices, DomainResources):
             InvalidState: The guest cannot answer: it is paused, has crashed, or has shut down.
             NoGuestDriver: The guest has no PV driver that could answer; this is the case for many HVM guests.
             OperationTimeout: The guest did not shut down in time.
-            OperationFailed: The guest has shut down, but its domain could not be destroyed.
+            OperationFailed: The guest has ended in another way; or its domain could not be destroyed.
         """
         self._calls.finish(lambda: self.begin.shutdown(wait=wait, fallback=fallback, timeout=timeout))
 
@@ -69,7 +73,8 @@ class Domain(DomainDevices, DomainResources):
         """Ask the guest to reboot, as ``xl reboot``. The domain's supervisor then restarts it, as a new domain.
 
         Args:
-            wait: Wait until the guest has shut down, as ``xl reboot -w``. `Vm.wait_start` waits for the new domain.
+            wait: Wait until the guest has shut down, as ``xl reboot -w``; `info` says how. A suspended guest has not.
+                `Vm.wait_start` waits for the new domain.
             fallback: Reset an HVM guest without a PV driver, as ``xl reboot -F``. Xen refuses that on x86.
             timeout: Seconds after which to give up. None waits forever; without `wait` it is libxl's limit, 60 s.
 
@@ -109,7 +114,8 @@ class Domain(DomainDevices, DomainResources):
             timeout: Seconds after which to give up; the guest then continues. None uses libxl's limit of 60 seconds.
 
         Raises:
-            InvalidState: The guest cannot answer: it is paused, has crashed, or has shut down.
+            InvalidState: The guest cannot answer: it is paused, has crashed, or has shut down. Or another operation of
+                this process suspends it: a suspend, save, migration or replication.
             GuestTimeout: The guest cannot suspend, or refuses to.
         """
         self._calls.finish(lambda: self.begin.suspend(timeout=timeout))
@@ -118,7 +124,8 @@ class Domain(DomainDevices, DomainResources):
         """Continue a suspended guest, as ``xl resume``.
 
         Raises:
-            InvalidState: The domain is not suspended.
+            InvalidState: The domain is not suspended; or an operation of this process saves, moves or replicates it,
+                and ends or resumes it itself.
         """
         self._calls.finish(self.begin.resume)
 
@@ -134,8 +141,8 @@ class Domain(DomainDevices, DomainResources):
         """Save the domain to a file and end it, as ``xl save``; `Host.restore` or ``xl restore`` brings it back.
 
         The file is in xl's format. It appears complete, in a single step, and replaces an existing file. If the save
-        fails, no new file is left behind and the guest continues. If only the destroy of the saved domain fails, the
-        file is complete, and the error says so.
+        fails, no new file is left behind and the guest continues. If only what follows fails, the destroy of the saved
+        domain or its resume, the file is complete, and the error says so.
 
         Args:
             path: The file, on the host. Only its owner can read it, since a guest's memory holds secrets. Or what is
@@ -149,7 +156,7 @@ class Domain(DomainDevices, DomainResources):
             timeout: Seconds after which to give up. None waits as long as libxl does.
 
         Raises:
-            InvalidState: The guest cannot answer: it is paused, has crashed, or has shut down.
+            InvalidState: The guest cannot answer, or another operation of this process suspends it; see `suspend`.
             InvalidArgument: The file cannot be written.
             GuestTimeout: The guest cannot suspend, or refuses to.
             UnsupportedFeature: This backend cannot save with another configuration, or to a descriptor.
@@ -188,7 +195,7 @@ class Domain(DomainDevices, DomainResources):
             timeout: Seconds after which to give up. None waits as long as the destination and libxl do.
 
         Raises:
-            InvalidState: The guest cannot answer: it is paused, has crashed, or has shut down.
+            InvalidState: The guest cannot answer, or another operation of this process suspends it; see `suspend`.
             InvalidArgument: The command cannot be run, or the destination is not valid.
             UnsupportedFeature: The domain is a PV guest, and this Xen was built without shadow paging.
             MigrationFailed: The destination failed, or was lost. The message has the reason, if it gave one.
@@ -242,6 +249,7 @@ class Domain(DomainDevices, DomainResources):
 
         Raises:
             InvalidArgument: The command cannot be run; or the destination is invalid, or None without `allow_unsafe`.
+            InvalidState: The guest cannot answer, or another operation of this process suspends it; see `suspend`.
             UnsupportedFeature: A PV guest on a Xen without shadow paging; or a libxl without network buffering.
             MigrationFailed: The destination failed, or was lost, before the first checkpoint arrived.
             BackupLost: The backup was lost later, or could not be called off: the domain may run there too.

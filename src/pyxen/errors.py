@@ -32,7 +32,7 @@
         ├── MigrationFailed                 the other end of a migration failed; the domain goes on where it was
         ├── MigrationInDoubt                … was lost after it was allowed to start the domain: check both
         ├── BackupLost                      the backup of a replicated domain was lost, and may run: check both
-        ├── LockFailed                      another toolstack holds libxl's lock on the domain
+        ├── LockFailed                      xl's lock, or libxl's on the domain, could not be taken
         ├── ApplyFailed                     a step of an apply failed; it says which were done
         ├── CloneFailed                     some clones were not made; the others run
         ├── QmpError                        the device model (QEMU) refused
@@ -357,7 +357,11 @@ class BackupLost(OperationFailed):
 
 
 class LockFailed(OperationFailed):
-    """Another toolstack holds libxl's lock on the domain (``ERROR_LOCK_FAIL``)."""
+    """A lock could not be taken: xl's own, or libxl's on the domain (``ERROR_LOCK_FAIL``).
+
+    xl's is the file in which one create waits for another; a program held it for too long. For its own lock libxl waits
+    without end, so that its file cannot be opened, or the domain has gone meanwhile.
+    """
 
 
 class ApplyFailed(OperationFailed):

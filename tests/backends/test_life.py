@@ -35,7 +35,7 @@ from pyxen.backends.base import DomainRef
 from pyxen.features import Feature
 from tests.backends.differences import backend_of, differs
 from tests.backends.hosts import Guests
-from tests.backends.support import SECONDS, Guest, Make, supporting
+from tests.backends.support import SECONDS, Guest, Make, goes_on, supporting
 
 ALIVE = {DomainState.RUNNING, DomainState.BLOCKED}
 
@@ -277,6 +277,18 @@ def test_shutdown(host: Host, willing: Guest) -> None:
     domain = willing()
     domain.shutdown(timeout=120)
     assert domain not in host.domains
+
+
+@pytest.mark.needs(Feature.SUSPEND, Feature.SYSRQ)
+def test_a_crash_is_waited_for_after_a_suspend(linux: Guest) -> None:
+    domain = linux()
+    waiting = domain.begin.wait("crashed", timeout=SECONDS)
+    domain.suspend(timeout=SECONDS)
+    domain.resume()
+    goes_on(domain)
+    domain.send_sysrq("c")
+    info = waiting.result(SECONDS)
+    assert info is None or info.state is DomainState.CRASHED  # libvirt's daemon may destroy it
 
 
 def test_reboot(host: Host, willing: Guest) -> None:

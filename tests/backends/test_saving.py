@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import threading
@@ -203,6 +204,31 @@ def test_over_a_descriptor_of_a_file(host: Host, willing: Guest, tmp_path: Path)
             ):
                 host.restore(file, timeout=STREAM_SECONDS)
         assert [one.name for one in host.guests] == [domain.info().name]
+
+
+def test_only_one_operation_suspends_a_guest(host: Host, willing: Guest, folder: str, files: Files) -> None:
+    domain = willing()
+    with supporting(host, Feature.SAVE_OVER):
+        read, write = os.pipe()
+        os.set_blocking(write, False)
+        with contextlib.suppress(BlockingIOError):
+            while os.write(write, bytes(4096)):
+                pass  # nobody reads it: the save does not come to its end
+        os.set_blocking(write, True)
+        saving = domain.begin.save(write, timeout=STREAM_SECONDS)
+        with pytest.raises(InvalidState):
+            domain.save(f"{folder}/file", checkpoint=True, timeout=SECONDS)
+        with pytest.raises(InvalidState):
+            domain.suspend(timeout=SECONDS)
+        assert not saving.done()
+        saving.cancel()
+        with pytest.raises(OperationCancelled):
+            saving.result(STREAM_SECONDS)
+        os.close(read)
+        os.close(write)
+        assert files.names(folder) == []
+        assert domain.info().is_running
+        goes_on(domain)
 
 
 def test_a_reader_that_goes_away(host: Host, willing: Guest) -> None:

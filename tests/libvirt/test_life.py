@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -15,6 +16,7 @@ from pyxen import (
     Domain,
     DomainConfig,
     DomainExists,
+    DomainInfo,
     DomainNotFound,
     DomainState,
     Feature,
@@ -24,13 +26,16 @@ from pyxen import (
     InvalidArgument,
     InvalidState,
     LossyConversion,
+    OperationFailed,
     ParseError,
     Scheduler,
+    ShutdownReason,
     UnsupportedFeature,
     ValidationError,
     Vif,
 )
 from pyxen.backends.base import DomainRef
+from pyxen.backends.libvirt import lifecycle
 from pyxen.backends.libvirt.backend import LibvirtBackend
 from pyxen.config.enum_names import DomainTypeName
 
@@ -97,6 +102,25 @@ def test_shutdown(host: Host, web1: DomainConfig) -> None:
     domain.shutdown(timeout=10)
     assert domain not in host.domains
     assert domain.wait(timeout=10) is None
+
+
+@pytest.mark.parametrize("action", ["destroy", "preserve"])
+def test_a_guest_that_is_suspended_or_crashes_has_not_powered_off(
+    host: Host, web1: DomainConfig, monkeypatch: pytest.MonkeyPatch, action: str
+) -> None:
+    """The test driver's guests power off at once: what libvirt says of others is put in its place."""
+    domain = host.create(web1.replace(on_poweroff=action))
+    info, looks = domain.info(), iter([ShutdownReason.SUSPEND, None, ShutdownReason.SUSPEND, ShutdownReason.CRASH])
+
+    def next_look(*_: object) -> DomainInfo:
+        reason = next(looks)
+        states = {None: DomainState.RUNNING, ShutdownReason.CRASH: DomainState.CRASHED}
+        return replace(info, state=states.get(reason, DomainState.SHUTDOWN), shutdown_reason=reason)
+
+    monkeypatch.setattr(lifecycle, "info_if_there", next_look)
+    with pytest.raises(OperationFailed, match=r"has crashed instead of powering off; libvirt does .* on_crash says"):
+        domain.shutdown(timeout=10)
+    assert list(looks) == []
 
 
 def test_save_and_restore(host: Host, web1: DomainConfig, tmp_path: Path) -> None:

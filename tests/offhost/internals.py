@@ -19,17 +19,21 @@ if TYPE_CHECKING:  # the programs that tests begin import this module, and pytes
     import pytest
 
 __all__ = [
+    "after_the_check_of_answers",
     "after_the_check_of_names",
     "be_impatient",
+    "end_core_dumps",
     "expect_other_workers",
     "expect_quick_guests",
     "find_qemus_in",
+    "has_lifeline",
     "journal_slots",
     "let_readers_say_all",
     "libxl_lock",
     "qmp_patience",
     "refused_watches",
     "replace_let_go_on",
+    "scripts_asleep",
     "spice_server",
     "target_by_libxl",
     "terminal_by_libxl",
@@ -78,6 +82,22 @@ def be_impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "PATIENCE", 0.5)  # of connections that are opened from now on
 
 
+def end_core_dumps(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    """Let workers end each core dump with a code of libxl's: the pretended hypervisor cannot make one."""
+    from pyxen.backends.xenlight.libxl.binding import lib
+    from pyxen.backends.xenlight.libxl.event_loop import LibxlEvent
+    from pyxen.backends.xenlight.libxl.worker_calls import WorkerCalls
+
+    real = WorkerCalls.call
+
+    def call(self: WorkerCalls, kind: int, **given: Any) -> Any:
+        if kind != lib.PYXEN_CORE_DUMP:
+            return (yield from real(self, kind, **given))
+        return LibxlEvent(lib.LIBXL_EVENT_TYPE_OPERATION_COMPLETE, given["domid"], code)
+
+    monkeypatch.setattr(WorkerCalls, "call", call)
+
+
 def write_as_json_c(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have libxl write unsigned numbers of 32 bits as signed ones, as with json-c. It reads as ever."""
     from pyxen.backends.xenlight.libxl import marshal
@@ -116,6 +136,27 @@ def journal_slots(host: Host) -> int:
     return len(backend._context.journal._slots)
 
 
+def has_lifeline(host: Host) -> bool:
+    """Tell whether libxl's connection to xenstored is known, so that it can be shut down where xenstored hangs."""
+    backend: Any = host._backend
+    found = backend._context._lifeline._socket
+    return found is not None and os.get_blocking(found.fileno())
+
+
+def after_the_check_of_answers(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], object]) -> None:
+    """Let something happen once, when pyxen has seen that xenstored answers, and before it has libxl connect."""
+    from pyxen.backends.xenlight.xenstore.connection import check_answers
+
+    place = "pyxen.backends.xenlight.libxl.context.check_answers"
+
+    def then() -> None:
+        check_answers()
+        monkeypatch.setattr(place, check_answers)
+        happens()
+
+    monkeypatch.setattr(place, then)
+
+
 def expect_quick_guests(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait less for a guest that may have been asked to suspend: those of these tests do it at once."""
     from pyxen.backends.xenlight.migration import remus
@@ -144,6 +185,14 @@ def terminal_by_libxl(host: Host, domid: int, kind: str | None = None, number: i
         types = {"pv": lib.LIBXL_CONSOLE_TYPE_PV, "serial": lib.LIBXL_CONSOLE_TYPE_SERIAL}
         code = lib.libxl_console_get_tty(context, domid, number, types[kind], found)
     return None if code else ffi.string(found[0]).decode()
+
+
+def scripts_asleep(host: Host) -> int:
+    """Return how many of a host's scripts wait for libxl to report on a domain, and do not look by themselves."""
+    backend: Any = host._backend
+    context = backend._context
+    waits = [(token, task.wait) for token, task in list(context._event_loop._waiting.items())]
+    return sum(token in context._watchings and wait is not None and wait.until is None for token, wait in waits)
 
 
 def replace_let_go_on(monkeypatch: pytest.MonkeyPatch, script: Callable[..., object]) -> None:

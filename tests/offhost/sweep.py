@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pyxen
-from pyxen import Disk, Domain, DomainConfig, Scheduler, Vif
+from pyxen import Disk, Domain, DomainConfig, DomainState, Scheduler, Vif
 from tests.offhost import moves
 from tests.offhost.host import OffHost, children, until
 from tests.offhost.world import How, Kind
@@ -177,6 +177,8 @@ VERBS = {
     "follow_log": Verb(lambda s: s.read_log()),
     "set_parameters": Verb(lambda s: s.host.set_parameters("loglvl=all"), Needs.PARAMETERS),
     "debug_keys": Verb(lambda s: s.host.debug_keys("q")),
+    "save and go on": Verb(lambda s: s.save_and_go_on(), Needs.GUEST),
+    "save and pause": Verb(lambda s: s.save_and_pause(), Needs.GUEST, ends=True),
 }
 
 
@@ -370,6 +372,16 @@ class Sweep:
         """Do these two, which leave the domain as it was."""
         self.domain.suspend(timeout=self.timeout)
         self.domain.resume()
+
+    def save_and_go_on(self) -> None:
+        """Save the domain, which runs afterwards."""
+        self.domain.save(self.path, checkpoint=True, timeout=self.timeout)
+        assert self.domain.info().is_running, "it is saved, and does not run, without an error"
+
+    def save_and_pause(self) -> None:
+        """Save the domain, which is paused afterwards."""
+        self.domain.save(self.path, leave_paused=True, timeout=self.timeout)
+        assert self.domain.info().state is DomainState.PAUSED, "it is saved, and not paused, without an error"
 
     def follow(self) -> None:
         """Subscribe to events."""

@@ -5,6 +5,8 @@ One moment of each verb is tried on each release; ``make sweep`` tries them all 
 
 from __future__ import annotations
 
+import os
+import pickle
 import re
 import signal
 import socket
@@ -20,7 +22,7 @@ from pyxen.errors import OperationFailed, QmpError
 from pyxen.records.info import DomainState
 from tests.offhost import moves
 from tests.offhost.device_model import DeviceModels
-from tests.offhost.host import OffHost, until
+from tests.offhost.host import OffHost, children, until
 from tests.offhost.setup import RELEASES
 from tests.offhost.sweep import BOUND, bounded
 from tests.offhost.test_sweep import GOLDEN, WHOLE
@@ -43,13 +45,7 @@ class Bench:
         self.ends: moves.Ends = ()
         self.sender: moves.Sender | None = None
         self._saved = b""
-        self._config = DomainConfig(
-            name="web",
-            type="hvm",
-            memory=16,
-            device_model=DeviceModel(path=str(self.models.path)),
-            vkb_device=False,
-        )
+        self._config = config_of(self.models)
 
     def create(self) -> None:
         """Create the guest. It has no drive: libxl takes two seconds to remove what QEMU serves."""
@@ -232,6 +228,71 @@ def test_the_configuration_of_a_guest_that_has_ended_needs_no_qemu(bench: Bench)
     bench.offhost.world.crash(bench.domain.domid)
     assert bench.domain.config() == before
     bench.put_away()
+
+
+@pytest.fixture
+def models(offhost: OffHost, tmp_path: Path) -> Iterator[DeviceModels]:
+    """Device models, none of which outlives the test."""
+    found = DeviceModels(tmp_path, offhost.release.python)
+    yield found
+    found.signal(signal.SIGKILL)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGABRT])
+def test_the_worker_ends_while_it_hangs(
+    offhost: OffHost, models: DeviceModels, config: Callable[..., DomainConfig], number: int
+) -> None:
+    """What libxl has forked to begin it lives on, with the worker's descriptors."""
+    before = children()
+    with pyxen.connect(workers=1) as host:
+        host.create(config(name="first")).destroy()
+        [worker] = children() - before
+        models.begin(last=1, number=signal.SIGSTOP)
+        begun = host.begin.create(config_of(models))
+        until(lambda: models.steps() == ["start"], "it does not begin", _TIMEOUT)
+        os.kill(worker, number)
+        with pytest.raises(OperationFailed, match="ended in the middle of it"):
+            begun.result(_TIMEOUT)
+        host.create(config(name="after"), timeout=_TIMEOUT).destroy(timeout=_TIMEOUT)
+        assert [info.name for info in host.list() if info.domid] == []
+        models.signal(signal.SIGCONT)
+    until(lambda: not models.running(), "a device model is left", _TIMEOUT)
+    assert offhost.left(_TIMEOUT) == []
+
+
+KILLED = """
+import pickle, sys, pyxen
+from tests.offhost.internals import use_extension
+from tests.offhost.setup import release
+use_extension(release(sys.argv[1]))
+pyxen.connect('xenlight:///', workers=0).create(pickle.loads(bytes.fromhex(sys.argv[2])))
+"""
+
+
+def test_the_process_is_killed_while_it_hangs(offhost: OffHost, host: pyxen.Host, models: DeviceModels) -> None:
+    """What libxl has forked to begin it lives on, and what is left is found all the same."""
+    models.begin(last=1, number=signal.SIGSTOP)
+    given = pickle.dumps(config_of(models)).hex()
+    with offhost.python(KILLED, offhost.release.name, given) as process:
+        until(lambda: models.steps() == ["start"], "it does not begin", _TIMEOUT)
+        assert host.orphans() == ()  # its process lives
+        process.kill()
+        process.wait(_TIMEOUT)
+    [left] = [info for info in host.list() if info.domid]
+    assert [orphan.domid for orphan in host.orphans()] == [left.domid]
+    assert models.running()
+    host.orphans()[0].destroy(timeout=_TIMEOUT)
+    models.signal(signal.SIGCONT)
+    until(lambda: not models.running(), "a device model is left", _TIMEOUT)
+    assert host.orphans() == ()
+    assert offhost.left(_TIMEOUT) == []
+
+
+def config_of(models: DeviceModels) -> DomainConfig:
+    """Return the configuration of a guest with such a device model."""
+    return DomainConfig(
+        name="web", type="hvm", memory=16, device_model=DeviceModel(path=str(models.path)), vkb_device=False
+    )
 
 
 def look(bench: Bench, tried: Verb, error: BaseException | None, case: str) -> None:

@@ -26,6 +26,7 @@ Configure = Callable[..., DomainConfig]
 
 MOST: Final = 200  # requests to xenstored that a verb makes
 LAST: Final = 24  # those of a save that surely destroy the domain, and come after all others
+AFTER: Final = 8  # hypercalls at the end of a save that lets the guest go on, and of a look at it
 
 
 @pytest.mark.parametrize(
@@ -258,4 +259,49 @@ def test_a_save_whose_domain_cannot_be_destroyed_says_so(
                 told += 1
             sweep.put_away()
             sweep.path.unlink()
+    assert told
+
+
+@pytest.mark.parametrize(("call", "verb"), [("resume", "save and go on"), ("pause", "save and pause")])
+def test_a_saved_guest_that_does_not_go_on_as_it_should(
+    offhost: OffHost, config: Configure, monkeypatch: pytest.MonkeyPatch, call: str, verb: str
+) -> None:
+    """It is saved, and suspended; the error says both, and what to do."""
+    expect_quick_guests(monkeypatch)
+    sweep = Sweep(offhost, config, VERBS[verb])
+    with sweep.open():
+        sweep.make()
+        with offhost.world.failing(f"domctl.{call}domain", errno.EIO), pytest.raises(OperationFailed) as raised:
+            VERBS[verb].act(sweep)
+        assert f"it is saved, but {'the guest' if call == 'resume' else 'it'} could not be {call}d" in str(raised.value)
+        assert "resume it" in str(raised.value)
+        assert sweep.domain.info().shutdown_reason is ShutdownReason.SUSPEND
+        sweep.domain.resume()
+        assert sweep.domain.info().is_running
+        sweep.put_away()
+        sweep.host.restore(sweep.path, timeout=20).destroy()
+
+
+@pytest.mark.parametrize("verb", ["save and go on", "save and pause"])
+def test_what_comes_after_a_save_fails_and_says_so(
+    offhost: OffHost, config: Configure, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    expect_quick_guests(monkeypatch)
+    sweep, fault, told = Sweep(offhost, config, VERBS[verb]), FAULTS["hypercall"], 0
+    with sweep.open():
+        count = sweep.count(fault)
+        for nth in range(count - AFTER, count + 1):
+            sweep.path.unlink(missing_ok=True)
+            sweep.make()
+            with offhost.world.sweeping(fault.kind, nth, fault.error, fault.how):
+                outcome = bounded(lambda: VERBS[verb].act(sweep))()
+            assert isinstance(outcome.error, OperationFailed | None)
+            reason, is_saved = sweep.domain.info().shutdown_reason, sweep.path.exists()
+            if reason is ShutdownReason.SUSPEND:
+                assert "it is saved, but" in str(outcome.error)
+                assert is_saved
+                told += 1
+            elif not is_saved:
+                assert outcome.error is not None
+            sweep.put_away()
     assert told

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import pyxen
-from pyxen import Disk, DomainConfig, Vif
+from pyxen import Disk, Domain, DomainConfig, Vif
 from pyxen.errors import (
     ConnectFailed,
     DomainExists,
@@ -22,12 +22,14 @@ from pyxen.errors import (
     InvalidState,
     NotEnoughMemory,
     NotFound,
+    OperationFailed,
     OperationTimeout,
     UnsupportedFeature,
     ValidationError,
 )
 from pyxen.records.info import DomainState, ShutdownReason
 from tests.offhost.host import OffHost, until
+from tests.offhost.internals import scripts_asleep
 from tests.offhost.world import Reason
 
 KINDS = pytest.mark.parametrize("kind", ["pvh", "pv"])
@@ -99,6 +101,118 @@ def test_a_reboot_is_waited_for(offhost: OffHost, host: pyxen.Host, config: Conf
     offhost.guest(web.domid).obey()
     web.reboot(wait=True, timeout=20)
     assert web.info().shutdown_reason is ShutdownReason.REBOOT
+
+
+def suspend_and_resume(offhost: OffHost, host: pyxen.Host, web: Domain) -> None:
+    """Let a guest suspend by itself while a script waits for it, and let it go on once libxl has reported that."""
+    other = web.begin.wait("shutdown", timeout=10)
+    until(lambda: scripts_asleep(host) == 2, "the script or the other one does not wait for a report")
+    offhost.shut_down(web.domid, Reason.SUSPEND)
+    info = other.result(10)
+    assert info is not None
+    assert info.shutdown_reason is ShutdownReason.SUSPEND
+    web.resume()
+    assert web.info().shutdown_reason is None
+
+
+def acknowledge(offhost: OffHost, web: Domain, word: str) -> None:
+    """Let a guest read what it is asked for, and do nothing."""
+    store = offhost.guest(web.domid).store
+    until(lambda: store.read("control/shutdown") == word, "it is not asked")
+    store.write("control/shutdown", "")
+
+
+def test_a_guest_that_is_suspended_meanwhile_is_not_destroyed(
+    offhost: OffHost, host: pyxen.Host, config: Configure
+) -> None:
+    web = host.create(config())
+    asked = web.begin.shutdown(timeout=30)
+    acknowledge(offhost, web, "poweroff")
+    for _ in range(3):
+        suspend_and_resume(offhost, host, web)
+        assert not asked.done()
+    offhost.shut_down(web.domid, Reason.POWEROFF)
+    asked.result(10)
+    assert web not in host.domains
+    assert offhost.left() == []
+
+
+def test_a_checkpoint_while_a_shutdown_waits(
+    offhost: OffHost, host: pyxen.Host, config: Configure, tmp_path: Path
+) -> None:
+    web = host.create(config())
+    asked = web.begin.shutdown(timeout=30)
+    acknowledge(offhost, web, "poweroff")
+    offhost.guest(web.domid).obey()
+    for _ in range(2):
+        web.save(tmp_path / "saved", checkpoint=True, timeout=20)
+        assert not asked.done()
+    offhost.shut_down(web.domid, Reason.POWEROFF)
+    asked.result(10)
+    assert web not in host.domains
+
+
+def test_a_suspend_is_not_the_reboot_that_is_waited_for(offhost: OffHost, host: pyxen.Host, config: Configure) -> None:
+    web = host.create(config(on_reboot="preserve"))
+    asked = web.begin.reboot(wait=True, timeout=30)
+    acknowledge(offhost, web, "reboot")
+    for _ in range(2):
+        suspend_and_resume(offhost, host, web)
+        assert not asked.done()
+    offhost.shut_down(web.domid, Reason.REBOOT)
+    asked.result(10)
+    assert web.info().shutdown_reason is ShutdownReason.REBOOT
+
+
+@pytest.mark.parametrize(
+    ("reason", "setting", "action", "says"),
+    [
+        (Reason.CRASH, "on_crash", "preserve", "has crashed instead of powering off; its domain is left to whoever"),
+        (Reason.CRASH, "on_crash", "destroy", "has crashed .* its domain is destroyed, as on_crash says"),
+        (Reason.REBOOT, "on_reboot", "restart", "has rebooted .* destroy it if nobody does"),
+        (Reason.REBOOT, "on_reboot", "destroy", "has rebooted .* destroyed, as on_reboot says"),
+        (Reason.SOFT_RESET, "on_soft_reset", "soft_reset", "has asked for a soft reset .* is left"),
+    ],
+)
+def test_a_guest_that_ends_otherwise_than_it_was_asked(
+    offhost: OffHost, host: pyxen.Host, config: Configure, reason: Reason, setting: str, action: str, says: str
+) -> None:
+    web = host.create(config(**{setting: action}))
+    asked = web.begin.shutdown(timeout=30)
+    acknowledge(offhost, web, "poweroff")
+    offhost.shut_down(web.domid, reason)
+    with pytest.raises(OperationFailed, match=says):
+        asked.result(10)
+    if action == "destroy":
+        assert web not in host.domains
+    else:
+        assert web.info().shutdown_reason == ShutdownReason(reason)
+
+
+def test_a_crash_is_waited_for_after_a_suspend(offhost: OffHost, host: pyxen.Host, config: Configure) -> None:
+    web = host.create(config(on_crash="preserve"))
+    waiting = web.begin.wait("crashed", timeout=20)
+    for _ in range(2):
+        suspend_and_resume(offhost, host, web)
+    until(lambda: scripts_asleep(host) == 1, "it looks again and again though the guest runs")
+    offhost.world.crash(web.domid)
+    info = waiting.result(10)
+    assert info is not None
+    assert info.state is DomainState.CRASHED
+
+
+def test_a_guest_that_stays_suspended_keeps_nobody_busy(offhost: OffHost, host: pyxen.Host, config: Configure) -> None:
+    web = host.create(config())
+    asked = web.begin.shutdown(timeout=60)
+    acknowledge(offhost, web, "poweroff")
+    until(lambda: scripts_asleep(host) == 1, "it does not wait for a report")
+    offhost.shut_down(web.domid, Reason.SUSPEND)
+    assert web.wait("shutdown", timeout=10) is not None
+    before = offhost.world.count("sysctl.getdomaininfolist")
+    for _ in range(300):
+        host.list()
+    assert offhost.world.count("sysctl.getdomaininfolist") - before <= 300 + 10
+    asked.cancel()
 
 
 def test_a_check_of_what_can_be_created(offhost: OffHost, host: pyxen.Host, config: Configure, tmp_path: Path) -> None:

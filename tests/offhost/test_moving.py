@@ -19,12 +19,13 @@ from pyxen.errors import (
     DomainExists,
     Error,
     FileMissing,
+    InvalidState,
     MigrationFailed,
     OperationCancelled,
     OperationFailed,
     OperationTimeout,
 )
-from pyxen.records.info import DomainState
+from pyxen.records.info import DomainState, ShutdownReason
 from tests.offhost import moves
 from tests.offhost.host import OffHost, until
 from tests.offhost.internals import expect_other_workers, replace_let_go_on
@@ -345,6 +346,44 @@ def test_saved_to_a_pipe_and_restored_from_a_socket(offhost: OffHost, host: pyxe
     assert {*os.listdir("/proc/self/fd")} <= {*fds}  # what others close late may have been open before
     again.destroy()
     assert offhost.left() == []
+
+
+def test_only_one_operation_suspends_a_guest(offhost: OffHost, host: pyxen.Host, guest: Domain, tmp_path: Path) -> None:
+    """The second would resume the guest under the first when it ends: the first would save what changes."""
+    here, there = socket.socketpair()
+    saving = guest.begin.save(there, checkpoint=True, timeout=60)
+    there.close()
+    with pytest.raises(InvalidState, match="a save that this process has begun"):
+        guest.save(tmp_path / "second", checkpoint=True, timeout=20)  # also before the guest has suspended
+    until(lambda: guest.info().shutdown_reason is ShutdownReason.SUSPEND, "the guest does not suspend")
+    with here, (tmp_path / "first").open("wb") as first, pyxen.connect("xenlight:///") as other:
+        fd = here.fileno()
+        acts: tuple[Callable[[Domain], object], ...] = (
+            lambda domain: domain.begin.save(tmp_path / "second", checkpoint=True, timeout=1),
+            lambda domain: domain.begin.save(fd),
+            lambda domain: domain.begin.suspend(),
+            lambda domain: domain.begin.migrate(["false"]),
+            lambda domain: domain.begin.migrate_over(fd, fd),
+            lambda domain: domain.begin.remus(["false"]),
+            lambda domain: domain.begin.remus(None, RemusOptions(allow_unsafe=True)),
+            lambda domain: domain.begin.remus_over(fd, fd),
+            lambda domain: domain.begin.resume(),
+        )
+        for act in acts:
+            for domain in (guest, other.domains[guest.domid]):
+                with pytest.raises(InvalidState, match="a save that this process has begun"):
+                    act(domain)
+        assert guest.info().shutdown_reason is ShutdownReason.SUSPEND
+        assert not saving.done()
+        while data := here.recv(1 << 20):
+            first.write(data)
+    saving.result(20)
+    assert guest.info().is_running
+    guest.suspend(timeout=20)
+    guest.resume()
+    guest.destroy()
+    assert [path.name for path in tmp_path.iterdir()] == ["first"]
+    assert remembers(offhost, host.restore(tmp_path / "first", timeout=20))
 
 
 def test_a_descriptor_has_what_a_file_has(host: pyxen.Host, guest: Domain, tmp_path: Path) -> None:

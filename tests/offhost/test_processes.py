@@ -7,6 +7,8 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +17,7 @@ from pyxen import DomainConfig
 from pyxen.errors import Error, HostClosed, OperationCancelled, OperationFailed, OperationTimeout
 from tests.forks import check_no_lock_is_waited_for, told_by_a_child
 from tests.offhost.host import OffHost, children, until
+from tests.offhost.internals import end_core_dumps
 from tests.offhost.store import SocketStore
 
 SOON = 10.0
@@ -136,7 +139,7 @@ def test_who_shares_the_worker_that_hangs(offhost: OffHost, config: Configure) -
         try:
             destroyed, created = second.begin.destroy(), host.begin.create(config(name="third"))
             with pytest.raises(OperationTimeout):
-                first.destroy(timeout=0.5)
+                first.destroy(timeout=2)  # it begins after the create, which asks xenstored, too
         finally:
             offhost.signal_xenstored(signal.SIGCONT)
         destroyed.result(20)
@@ -176,6 +179,64 @@ def test_a_host_is_closed_while_a_worker_hangs(offhost: OffHost, config: Configu
         begun.result(0)
     offhost.signal_xenstored(signal.SIGCONT)
     assert offhost.left() == []
+
+
+@pytest.mark.parametrize("slow", ["open", "fsync", "rename"])
+def test_the_disk_of_a_save_holds_up_nothing_else(
+    offhost: OffHost, host: pyxen.Host, config: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slow: str
+) -> None:
+    web, other = host.create(config()), host.create(config(name="other"))
+    offhost.guest(web.domid).obey()
+    waits, goes_on, real = threading.Event(), threading.Event(), getattr(os, slow)
+
+    def wait(path: Any, *arguments: Any, **given: Any) -> Any:
+        if slow != "open" or ".save." in str(path):
+            waits.set()
+            assert goes_on.wait(60)
+        return real(path, *arguments, **given)
+
+    with monkeypatch.context() as disk:
+        disk.setattr(os, slow, wait)
+        begun = web.begin.save(tmp_path / "save")
+        try:
+            assert waits.wait(20)
+            late = other.begin.shutdown(timeout=0.1)
+            with pytest.raises(OperationTimeout):
+                late.result(20)
+            other.begin.pause().result(20)
+        finally:
+            goes_on.set()
+        begun.result(60)
+    assert [path.name for path in tmp_path.iterdir()] == ["save"]
+
+
+@pytest.mark.parametrize(("slow", "code"), [("fsync", 0), ("rename", 0), ("unlink", -3)])
+def test_the_disk_of_a_core_dump_holds_up_nothing_else(
+    host: pyxen.Host, config: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slow: str, code: int
+) -> None:
+    web, other = host.create(config()), host.create(config(name="other"))
+    waits, goes_on, real = threading.Event(), threading.Event(), getattr(os, slow)
+
+    def wait(*arguments: Any, **given: Any) -> None:
+        waits.set()
+        assert goes_on.wait(60)
+        real(*arguments, **given)
+
+    end_core_dumps(monkeypatch, code)
+    with monkeypatch.context() as disk:
+        disk.setattr(os, slow, wait)
+        begun = web.begin.core_dump(tmp_path / "core")
+        try:
+            assert waits.wait(20)
+            late = other.begin.shutdown(timeout=0.1)
+            with pytest.raises(OperationTimeout):
+                late.result(20)
+            other.begin.pause().result(20)
+        finally:
+            goes_on.set()
+        error = begun.exception(20)
+    assert [path.name for path in tmp_path.iterdir()] == ([] if code else ["core"])
+    assert (error is None) is (code == 0)
 
 
 def test_a_host_is_the_process_that_opened_it(host: pyxen.Host, config: Configure) -> None:

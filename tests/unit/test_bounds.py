@@ -46,6 +46,7 @@ def test_every_wait_has_a_bound() -> None:
         ("async def f():\n    await event.wait()", True, False),
         ("fcntl.flock(file, fcntl.LOCK_EX)", True, True),
         ("fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)", True, False),
+        ("fcntl.lockf(file, fcntl.LOCK_EX)", True, True),
         ("while not ready:\n    time.sleep(1)", False, True),
         ("while not ready:\n    event.wait(1)", False, True),
         ("while not ready:\n    select.select([fd], [], [], 1)", False, True),

@@ -14,7 +14,7 @@ import pytest
 from pyxen import OperationFailed
 from pyxen._common.claims import Claim, Claims, abandoned
 from tests.backends.support import wait_until
-from tests.locks import locked_first
+from tests.locks import locked_first, outlived_by_its_child
 
 ONE, TWO = Claim(uuid4(), ("/srv/a b.qcow2", "/srv/c\n.qcow2")), Claim(uuid4())
 
@@ -68,6 +68,33 @@ time.sleep(600)
         process.send_signal(signal.SIGKILL)
         process.wait()
     assert left(tmp_path) == [Claim(ONE.uuid, ("/srv/a",))]
+
+
+def test_a_killed_process_whose_child_lives(tmp_path: Path) -> None:
+    """Python knows nothing of the children that libxl forks; they may live as long as a device model."""
+    program = """
+import sys
+from uuid import UUID
+from pyxen._common.claims import Claim, Claims
+claims = Claims(sys.argv[1])
+claims.add(Claim(UUID(sys.argv[2])))
+"""
+    with outlived_by_its_child(program, str(tmp_path), str(TWO.uuid)):
+        assert left(tmp_path) == [TWO]
+
+
+def test_whoever_looks_in_this_process_does_not_unlock_them(tmp_path: Path) -> None:
+    """A process loses such a lock when it closes any descriptor of its file."""
+    claims = Claims(str(tmp_path))
+    claims.add(ONE)
+    assert left(tmp_path) == []
+    look = f"""
+from pathlib import Path
+from tests.unit.test_claims import left
+assert left(Path({str(tmp_path)!r})) == []
+"""
+    subprocess.run([sys.executable, "-c", look], check=True, timeout=60)
+    claims.close()
 
 
 def test_a_fork_keeps_nothing_locked(tmp_path: Path) -> None:
@@ -134,10 +161,9 @@ def test_what_cannot_be_recorded(tmp_path: Path) -> None:
 
 
 def test_a_search_that_holds_the_new_lock_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    search = locked_first(monkeypatch)
     claims = Claims(str(tmp_path))
-    claims.add(ONE)
-    os.close(search[0])
+    with locked_first(monkeypatch):
+        claims.add(ONE)
     assert left(tmp_path) == []
     claims.close()
     assert left(tmp_path) == [ONE]

@@ -47,6 +47,7 @@ OTHERWISE: Final = {
     "backends/xenlight/libxl/sockets.py: connections: socket.socket": OF_CALLER,
     "backends/xenlight/libxl/hung_xenstored.py: add: start": OF_CALLER,
     "backends/xenlight/libxl/process_workers.py: __init__: socket.socketpair": CAUGHT,
+    "backends/xenlight/libxl/process_workers.py: close: start": "its end is waited for without a thread",
     "backends/xenlight/operations/qemu_disks.py: __init__: socket.socket": OF_CALLER,
     "backends/xenlight/operations/qemu_disks.py: qemu_disks: selectors.DefaultSelector": OF_CALLER,
     "backends/xenlight/operations/qmp.py: has_ended: socket.socket": CAUGHT,

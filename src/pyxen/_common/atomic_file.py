@@ -13,41 +13,76 @@ from typing import Any, Final
 from pyxen.errors import InvalidArgument
 from pyxen.operation import Operation, describe
 
-__all__ = ["appearing_whole", "writing"]
+__all__ = ["PartialFile", "appearing_whole", "writing"]
 
 _MOST_LINKS: Final = 40  # the kernel's own limit
 
 
-@contextlib.contextmanager
-def appearing_whole(operation: Operation[Any], path: str) -> Iterator[tuple[int, str]]:
-    """Yield the descriptor and path of a new file, which replaces `path` on success and is removed on failure.
+class PartialFile:
+    """A new file beside another one, whose place it takes when it is complete. One thread uses it at a time.
 
-    The file is synced to disk before this returns. Symbolic links are followed, except a link that another user put
-    into a world-writable folder: following it could make root replace an arbitrary file.
+    Each of these calls may take long on a slow or distant file system. Symbolic links are followed, except a link that
+    another user put into a world-writable folder: following it could make root replace an arbitrary file.
+
+    Args:
+        operation: The operation that writes it.
+        path: Where it is to appear.
 
     Raises:
         InvalidArgument: The file cannot be written.
     """
-    with contextlib.ExitStack() as stack:
-        with writing(operation, path):
-            folder, name = _place(path)
-            stack.callback(os.close, folder)
-            _check_replaceable(folder, name)
-            partial = f".{name[:200]}.{os.urandom(6).hex()}"
+
+    def __init__(self, operation: Operation[Any], path: str) -> None:
+        self._operation = operation
+        self._destination = path
+        self._appeared = False
+        with contextlib.ExitStack() as failed, writing(operation, path):
+            self._folder, self._name = _place(path)
+            failed.callback(os.close, self._folder)
+            _check_replaceable(self._folder, self._name)
+            self._partial = f".{self._name[:200]}.{os.urandom(6).hex()}"
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-            fd = os.open(partial, flags, 0o600, dir_fd=folder)
-        stack.callback(os.close, fd)
-        try:
-            # The path goes through the descriptor of the folder, so that a link swapped in later cannot redirect it.
-            yield fd, f"/proc/{os.getpid()}/fd/{folder}/{partial}"
-            with writing(operation, path):
-                os.fsync(fd)
-                os.rename(partial, name, src_dir_fd=folder, dst_dir_fd=folder)
-                os.fsync(folder)
-        except BaseException:
+            self.fd = os.open(self._partial, flags, 0o600, dir_fd=self._folder)
+            failed.pop_all()
+        self._open = contextlib.ExitStack()
+        self._open.callback(os.close, self._folder)
+        self._open.callback(os.close, self.fd)
+        self._open.callback(self._remove)
+        # It goes through the descriptor of the folder, so that a link swapped in later cannot redirect it.
+        self.path = f"/proc/{os.getpid()}/fd/{self._folder}/{self._partial}"
+
+    def appear(self) -> None:
+        """Sync it to disk, and let it take its place.
+
+        Raises:
+            InvalidArgument: The file cannot be written.
+        """
+        with writing(self._operation, self._destination):
+            os.fsync(self.fd)
+            os.rename(self._partial, self._name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
+            self._appeared = True
+            os.fsync(self._folder)
+
+    def close(self) -> None:
+        """Close it, and remove it if it has not appeared. Doing this again does nothing."""
+        self._open.close()
+
+    def _remove(self) -> None:
+        if not self._appeared:
             with contextlib.suppress(FileNotFoundError):
-                os.unlink(partial, dir_fd=folder)
-            raise
+                os.unlink(self._partial, dir_fd=self._folder)
+
+
+@contextlib.contextmanager
+def appearing_whole(operation: Operation[Any], path: str) -> Iterator[tuple[int, str]]:
+    """Yield the descriptor and path of a `PartialFile`, which appears on success and is removed on failure.
+
+    Raises:
+        InvalidArgument: The file cannot be written.
+    """
+    with contextlib.closing(PartialFile(operation, path)) as partial:
+        yield partial.fd, partial.path
+        partial.appear()
 
 
 @contextlib.contextmanager

@@ -88,6 +88,10 @@ class Child:
         if self._fd is not None and not self._is_ours():
             self._close()
 
+    def fileno(self) -> int:
+        """Return the pidfd, which is ready once the child has ended; -1 if there is none."""
+        return -1 if self._fd is None else self._fd
+
     def end(self, *, with_children: bool = False) -> None:
         """Wait for the child to end; kill it if it does not end in time.
 

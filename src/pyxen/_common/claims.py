@@ -1,15 +1,14 @@
 """Claims: which domains and files belong to a running process, so that what it leaves can be found when it is killed.
 
 A set of claims is a folder with a lock, which its process holds as long as it lives, and a file for each domain. The
-kernel releases the lock when the process ends, however it ends. So an unlocked folder belongs to a process that is
-gone, and its domains and files are orphans: each domain has a random uuid, which its process wrote down before it made
-the domain, and nobody else uses it.
+kernel releases the lock when the process ends, however it ends, and no child keeps it. So an unlocked folder belongs to
+a process that is gone, and its domains and files are orphans: each domain has a random uuid, which its process wrote
+down before it made the domain, and nobody else uses it.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import weakref
 from collections.abc import Iterator, Sequence
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 from uuid import UUID, uuid4
 
+from pyxen._common.process_lock import lock_file, unlock_file
 from pyxen._common.shortage import REMEDY, is_shortage
 from pyxen.errors import OperationFailed
 
@@ -104,7 +104,7 @@ class Claims:
     def forked(self) -> None:
         """Let go of the lock without releasing it, in the child of a fork: the claims belong to the parent."""
         if self._lock >= 0:
-            os.close(self._lock)
+            unlock_file(self._lock)
         self._lock, self._path, self._parent = -1, None, None
         _OPEN.discard(self)
 
@@ -115,15 +115,15 @@ class Claims:
             path = os.path.join(parent, f"{os.getpid()}.{uuid4().hex}{_SUFFIX}")
             os.mkdir(path, 0o700)
             try:
-                lock = os.open(os.path.join(path, _LOCK), os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+                lock = lock_file(os.path.join(path, _LOCK), os.O_CREAT | os.O_EXCL)
             except FileNotFoundError:  # a search for abandoned ones has removed the empty folder
                 continue
-            with contextlib.suppress(BlockingIOError):  # a search has locked it first; it may be stopped, and keep it
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if os.fstat(lock).st_nlink:
-                    self._lock = lock
-                    return path
-            os.close(lock)  # the search was between the two calls
+            if lock is None:  # another process that searches has locked it first; it may be stopped, and keep it
+                continue
+            if os.fstat(lock).st_nlink:
+                self._lock = lock
+                return path
+            unlock_file(lock)  # the search was between the two calls
 
 
 class Abandoned:
@@ -153,7 +153,7 @@ class Abandoned:
         except OSError:  # another time
             pass
         finally:
-            os.close(self._lock)
+            unlock_file(self._lock)
 
 
 @contextlib.contextmanager
@@ -177,7 +177,7 @@ def abandoned(folder: str | None) -> Iterator[Sequence[Abandoned]]:
             try:
                 left = Abandoned(path, lock)
             except OSError as error:  # it cannot be read, and stays for another time
-                os.close(lock)
+                unlock_file(lock)
                 _check(error)
                 continue
             locked.callback(left.close)
@@ -211,20 +211,13 @@ def _check(error: OSError) -> None:
 def _locked(path: str) -> int | None:
     """Lock a folder whose process is gone; None if the process lives, or the folder is gone or being made."""
     try:
-        lock = os.open(os.path.join(path, _LOCK), os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        return lock_file(os.path.join(path, _LOCK), os.O_NOFOLLOW)
     except FileNotFoundError:
         with contextlib.suppress(OSError):
             os.rmdir(path)  # it was being made when its process was killed; if it still is, its process makes another
-        return None
     except OSError as error:
         _check(error)
-        return None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(lock)
-        return None
-    return lock
+    return None
 
 
 def _claims(path: str) -> Iterator[Claim]:

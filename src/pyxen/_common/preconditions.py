@@ -37,6 +37,7 @@ from pyxen.units import kib_to_mib, mib_to_kib
 
 __all__ = [
     "SCHEDULER_PARAMETERS",
+    "being_suspended",
     "check_affinity",
     "check_allowed",
     "check_answers",
@@ -184,6 +185,12 @@ def check_answers(info: DomainInfo, verb: str) -> None:
     elif info.state is DomainState.SHUTDOWN:
         problem += f" ({info.shutdown_reason!r})"
     raise _refusal(InvalidState, f"{info.name} {problem}", verb, info.domid)
+
+
+def being_suspended(verb: str, domid: int, other: str) -> InvalidState:
+    """Return the exception for a domain that another operation of this process, `other`, suspends meanwhile."""
+    message = f"a {other} that this process has begun suspends the guest: wait until that has ended, or cancel it"
+    return _refusal(InvalidState, message, verb, domid)
 
 
 def check_suspended(info: DomainInfo) -> None:

@@ -95,6 +95,52 @@ def test_a_late_answer(fake: FakeHost) -> None:
     assert domain.info().shutdown_reason is ShutdownReason.POWEROFF
 
 
+@pytest.mark.parametrize(
+    ("reason", "setting", "action", "says"),
+    [
+        ("crash", "on_crash", "preserve", "has crashed instead of powering off; its domain is left to whoever"),
+        ("crash", "on_crash", "coredump_destroy", "has crashed .* is left to whoever supervises it"),
+        ("crash", "on_crash", "destroy", "has crashed .* its domain is destroyed, as on_crash says"),
+        ("reboot", "on_reboot", "restart", "has rebooted .* destroy it if nobody does"),
+        ("reboot", "on_reboot", "destroy", "has rebooted .* destroyed, as on_reboot says"),
+        ("watchdog", "on_watchdog", "destroy", "was ended by its watchdog .* destroyed, as on_watchdog says"),
+        ("soft_reset", "on_soft_reset", "soft_reset", "has asked for a soft reset .* is left"),
+    ],
+)
+def test_a_guest_that_ends_otherwise_than_it_was_asked(
+    fake: FakeHost, reason: str, setting: str, action: str, says: str
+) -> None:
+    domain = fake.create(config(**{setting: action}))
+    fake.guest(domain).boot()
+    fake.guest(domain).end(ShutdownReason[reason.upper()], after=1)
+    with pytest.raises(OperationFailed, match=says) as caught:
+        domain.shutdown()
+    assert (caught.value.operation, caught.value.domid) == ("shutdown", domain.domid)
+    assert (domain in fake.domains) is (action != "destroy")
+
+
+@pytest.mark.parametrize("verb", ["shutdown", "reboot"])
+def test_a_suspend_is_not_the_end_that_was_asked_for(fake: FakeHost, verb: str) -> None:
+    domain = fake.create(config(on_poweroff="preserve", on_reboot="preserve"))
+    fake.guest(domain).boot()
+    fake.guest(domain).end(ShutdownReason.SUSPEND, after=1)
+    asked = domain.begin.shutdown() if verb == "shutdown" else domain.begin.reboot(wait=True)
+    assert domain.wait("shutdown") is not None
+    assert domain.info().shutdown_reason is ShutdownReason.SUSPEND
+    domain.resume()
+    asked.result(30)
+    assert domain.info().shutdown_reason in {ShutdownReason.POWEROFF, ShutdownReason.REBOOT}
+
+
+def test_a_guest_that_stays_suspended_is_left(fake: FakeHost) -> None:
+    domain = fake.create(config())
+    fake.guest(domain).boot()
+    fake.guest(domain).end(ShutdownReason.SUSPEND, after=1)
+    with pytest.raises(OperationTimeout, match="may still shut down"):
+        domain.shutdown(timeout=60)
+    assert domain.info().shutdown_reason is ShutdownReason.SUSPEND
+
+
 def test_an_hvm_guest_without_drivers(fake: FakeHost) -> None:
     domain = fake.create(config(type="hvm"))
     fake.guest(domain).drivers = False

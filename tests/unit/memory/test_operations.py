@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -13,17 +14,23 @@ import pytest
 
 import pyxen
 from pyxen import (
+    Domain,
     DomainConfig,
     DomainCreated,
     DomainDestroyed,
     DomainNotFound,
+    DomainShutdown,
     DomainState,
+    Event,
     Host,
     HostClosed,
     InvalidArgument,
+    InvalidState,
+    Operation,
     OperationCancelled,
     OperationTimeout,
     Scheduler,
+    ShutdownReason,
     UnsupportedFeature,
     ValidationError,
 )
@@ -122,6 +129,103 @@ def test_a_save_that_is_overtaken(machine: Machine, tmp_path: Path) -> None:
         with pytest.raises(DomainNotFound):
             saving.result(SECONDS)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("first", ["save", "save_over", "migrate"])
+def test_only_one_operation_suspends_a_guest(machine: Machine, tmp_path: Path, first: str) -> None:
+    """The second would resume the guest under the first when it ends: the file of the first would be torn."""
+    machine.timing = replace(QUICK, save=60)
+    with Host(MemoryBackend(machine)) as host, Host(MemoryBackend(machine)) as same, FakeHost() as elsewhere:
+        web, again = host.create(config()), same.domains["web1"]
+        reader, writer = os.pipe()
+        first_of: dict[str, Callable[[], Operation[None]]] = {
+            "save": lambda: web.begin.save(tmp_path / "first"),
+            "save_over": lambda: web.begin.save(writer),
+            "migrate": lambda: web.begin.migrate(elsewhere.uri),
+        }
+        others: tuple[Callable[[Domain], object], ...] = (
+            lambda domain: domain.begin.save(tmp_path / "second", timeout=0.1),
+            lambda domain: domain.begin.save(tmp_path / "second", checkpoint=True),
+            lambda domain: domain.begin.save(writer),
+            lambda domain: domain.begin.suspend(),
+            lambda domain: domain.begin.migrate(elsewhere.uri),
+        )
+        going = first_of[first]()
+        for other in others:
+            for domain in (web, again):
+                with pytest.raises(InvalidState, match=f"a {going.verb} that this process has begun.*wait until that"):
+                    other(domain)
+        if first != "migrate":  # which sends the memory while the guest runs
+            wait_until(lambda: web.info().shutdown_reason is ShutdownReason.SUSPEND)
+            with pytest.raises(InvalidState, match=r"a save that this process has begun.*or cancel it"):
+                again.resume()
+            assert web.info().shutdown_reason is ShutdownReason.SUSPEND
+        assert not going.done()
+        going.cancel()
+        with pytest.raises(OperationCancelled):
+            going.result(SECONDS)
+        assert web.info().is_running
+        machine.timing = QUICK
+        again.suspend()
+        web.resume()
+        web.save(tmp_path / "first")
+        os.close(reader)
+        os.close(writer)
+        assert [path.name for path in tmp_path.iterdir()] == ["first"]
+
+
+def test_what_is_not_begun_is_in_nobodys_way(machine: Machine, tmp_path: Path) -> None:
+    machine.timing = QUICK
+    with Host(MemoryBackend(machine)) as host:
+        web = host.create(config())
+        web.pause()
+        kept: list[pyxen.Error] = []  # and with them what was to begin
+        with pytest.raises(InvalidState, match="unpause it first") as paused:
+            web.save(tmp_path / "file")
+        kept.append(paused.value)
+        web.unpause()
+        with pytest.raises(InvalidArgument) as nowhere:
+            web.migrate("elsewhere")
+        kept.append(nowhere.value)
+        web.save(tmp_path / "file")
+
+
+def test_users_may_do_the_rest_while_a_guest_is_saved(machine: Machine, tmp_path: Path) -> None:
+    machine.timing = replace(QUICK, save=60)
+    with Host(MemoryBackend(machine)) as host:
+        web = host.create(config())
+        saving = web.begin.save(tmp_path / "file")
+        wait_until(lambda: web.info().state is DomainState.SHUTDOWN)
+        web.pause()
+        web.unpause()
+        web.rename("web2")
+        with pytest.raises(InvalidState, match="it is suspended"):
+            web.preserve("-old")
+        web.destroy()
+        with pytest.raises(DomainNotFound):
+            saving.result(SECONDS)
+
+
+@pytest.mark.parametrize("verb", ["suspend", "save"])
+def test_a_cancel_at_the_moment_of_the_suspend(machine: Machine, tmp_path: Path, verb: str) -> None:
+    machine.timing = replace(QUICK, save=60)
+    with Host(MemoryBackend(machine)) as host:
+        web = host.create(config())
+        begun: list[Operation[None]] = []
+        there = threading.Event()
+
+        def cancel(event: Event) -> None:
+            if isinstance(event, DomainShutdown):
+                assert there.wait(SECONDS)
+                begun[0].cancel()
+
+        unsubscribe = host._backend.subscribe(cancel, lambda: None)
+        begun.append(web.begin.suspend() if verb == "suspend" else web.begin.save(tmp_path / "file"))
+        there.set()
+        with pytest.raises(OperationCancelled, match="was undone"):
+            begun[0].result(SECONDS)
+        unsubscribe()
+        assert (web.info().shutdown_reason, web.info().is_running) == (None, True)
 
 
 def test_two_creates_that_want_the_last_memory(host: Host) -> None:

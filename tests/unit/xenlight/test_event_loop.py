@@ -12,6 +12,7 @@ import select
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -63,9 +64,10 @@ def sink() -> Iterator[LogSink]:
 @pytest.fixture
 def event_loop(sink: LogSink) -> Iterator[PacedPump]:
     event_loop = PacedPump(sink)
+    wake = event_loop._wake
     yield event_loop
     event_loop.close()
-    os.close(event_loop._wake)
+    os.close(wake)
 
 
 def run(
@@ -456,6 +458,31 @@ def test_a_callback_may_begin_another_but_not_wait_for_it(event_loop: PacedPump)
     assert "cannot wait here" in refused[0]
 
 
+def test_one_whose_time_is_over_before_its_turn_does_not_begin(event_loop: PacedPump) -> None:
+    busy, go_on, begun = threading.Event(), threading.Event(), list[float | None]()
+
+    def keep_busy(_: Operation[int]) -> Script[int]:
+        yield from ()
+        busy.set()
+        assert go_on.wait(60)
+        return 1
+
+    def look(operation: Operation[int]) -> Script[int]:
+        yield from ()
+        begun.append(operation.deadline)
+        return 2
+
+    first = run(event_loop, keep_busy)
+    assert busy.wait(60)
+    late, only_looks, patient = (run(event_loop, look, timeout) for timeout in (0.02, 0, 60))
+    until(lambda: time.monotonic() > (late.deadline or 0), "its deadline does not pass")
+    go_on.set()
+    assert first.result(30) == 1
+    assert isinstance(late.exception(30), OperationTimeout)
+    assert only_looks.result(30) == patient.result(30) == 2
+    assert begun == [only_looks.deadline, patient.deadline]
+
+
 # The end
 
 
@@ -588,3 +615,29 @@ def test_lines_are_safe_to_print(sink: LogSink, caplog: pytest.LogCaptureFixture
     sink.note(lib.XTL_ERROR, "a name: \x1b]0;owned\x07")
     sink.flush()
     assert caplog.messages == ["a name: \\x1b]0;owned\\x07"]
+
+
+def test_a_request_that_comes_too_late_writes_into_no_other_file(sink: LogSink) -> None:
+    """A thread has posted its request, and comes to wake the loop when that has ended."""
+    event_loop = PacedPump(sink)
+    reused: list[int] = []
+
+    class Posted(deque[Callable[[], None]]):
+        def append(self, action: Callable[[], None], /) -> None:
+            super().append(action)
+            if action == event_loop._stop_all or reused:
+                return
+            wake = event_loop._wake
+            event_loop.close()
+            os.close(wake)  # as its owner does
+            other = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+            reused.append(other if other == wake else os.dup2(other, wake))
+
+    event_loop._posted = Posted()
+    event_loop.arrive(1)
+    with pytest.raises(BlockingIOError):
+        os.eventfd_read(reused[0])
+    event_loop.arrive(2)
+    with pytest.raises(BlockingIOError):
+        os.eventfd_read(reused[0])
+    os.close(reused[0])

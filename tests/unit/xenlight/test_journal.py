@@ -13,7 +13,7 @@ import pytest
 
 from pyxen.backends.xenlight.libxl.journal import Journal, abandoned
 from pyxen.errors import OperationFailed
-from tests.locks import locked_first
+from tests.locks import locked_first, outlived_by_its_child
 
 ONE, OTHER, THIRD = (UUID(int=number) for number in (1, 2, 3))
 
@@ -77,22 +77,56 @@ def test_slots_are_used_again(tmp_path: Path) -> None:
 def test_one_that_is_removed_before_its_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import fcntl
 
-    flock = fcntl.flock
+    lockf = fcntl.lockf
     seen: list[Path] = []
 
     def late(file: int, how: int) -> None:
         if not seen:
             seen.extend(tmp_path.iterdir())
-            monkeypatch.setattr(fcntl, "flock", flock)
-            assert abandoned(set(), str(tmp_path)) == set()
-        flock(file, how)
+            assert looked_elsewhere(tmp_path, ONE) == []
+        lockf(file, how)
 
-    monkeypatch.setattr(fcntl, "flock", late)
+    monkeypatch.setattr(fcntl, "lockf", late)
     journal = Journal(str(tmp_path))
     with journal.noting(ONE):
         (file,) = tmp_path.iterdir()
         assert file not in seen
         assert file.read_bytes() == ONE.bytes
+    journal.close()
+
+
+def looked_elsewhere(folder: Path, *alive: UUID) -> list[UUID]:
+    """Return what another process finds abandoned."""
+    program = """
+import sys
+from uuid import UUID
+from pyxen.backends.xenlight.libxl.journal import abandoned
+print(*abandoned(map(UUID, sys.argv[2:]), sys.argv[1]))
+"""
+    command = [sys.executable, "-c", program, str(folder), *map(str, alive)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    return [UUID(word) for word in done.stdout.split()]
+
+
+def test_a_killed_process_whose_child_lives(tmp_path: Path) -> None:
+    """Python knows nothing of the children that libxl forks; they may live as long as a device model."""
+    program = """
+import sys
+from uuid import UUID
+from pyxen.backends.xenlight.libxl.journal import Journal
+note = Journal(sys.argv[1]).noting(UUID(sys.argv[2]))
+note.__enter__()
+"""
+    with outlived_by_its_child(program, str(tmp_path), str(ONE)):
+        assert abandoned({ONE, OTHER}, str(tmp_path)) == {ONE}
+
+
+def test_whoever_looks_in_this_process_does_not_unlock_it(tmp_path: Path) -> None:
+    """A process loses such a lock when it closes any descriptor of its file."""
+    journal = Journal(str(tmp_path))
+    with journal.noting(ONE):
+        assert abandoned({ONE}, str(tmp_path)) == set()
+        assert looked_elsewhere(tmp_path, ONE) == []
     journal.close()
 
 
@@ -146,12 +180,11 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
 
 
 def test_a_search_that_holds_the_new_file_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    search = locked_first(monkeypatch)
     journal = Journal(str(tmp_path))
-    with journal.noting(ONE):
-        assert abandoned({ONE}, str(tmp_path)) == set()
-        assert os.path.getsize(max(tmp_path.iterdir(), key=os.path.getsize)) > 0
-    journal.close()
-    os.close(search[0])
+    with locked_first(monkeypatch):
+        with journal.noting(ONE):
+            assert abandoned({ONE}, str(tmp_path)) == set()
+            assert os.path.getsize(max(tmp_path.iterdir(), key=os.path.getsize)) > 0
+        journal.close()
     assert abandoned({ONE}, str(tmp_path)) == set()
     assert list(tmp_path.iterdir()) == []

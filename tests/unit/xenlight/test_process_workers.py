@@ -20,6 +20,7 @@ from pyxen._common.child import Child
 from pyxen.backends.xenlight.libxl import binding, process_workers
 from pyxen.backends.xenlight.libxl.binding import CData, ffi, lib
 from pyxen.backends.xenlight.libxl.process_workers import HUNG, LOST, NO_DOMID, Frame, Worker, Workers
+from tests.backends.support import wait_until
 
 Lines = list[tuple[int, int, str]]
 
@@ -43,14 +44,20 @@ def pool(loop: CData, lines: Lines) -> Iterator[Workers]:
     pool.close()
 
 
+_IN_PLACE = "import select; hung_up = select.poll(); hung_up.register(0, 0); hung_up.poll(600_000)"
+"""A program that reads nothing, and ends when either end of its socket is shut down."""
+
+
 @pytest.fixture
 def theirs(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[socket.socket]]:
-    """The workers' ends of the sockets, in place of processes; what is spawned instead ends at once."""
+    """The workers' ends of the sockets; a program that says nothing runs in place of each worker."""
     ends: list[socket.socket] = []
 
     def spawn(end: socket.socket, _stream: int | None) -> int:
         ends.append(end.dup())
-        return os.posix_spawn("/bin/true", ["true"], os.environ)
+        command = [sys.executable, "-I", "-S", "-c", _IN_PLACE]
+        at_0 = [(os.POSIX_SPAWN_DUP2, end.fileno(), 0)]
+        return os.posix_spawn(command[0], command, os.environ, file_actions=at_0)
 
     monkeypatch.setattr(process_workers, "_spawn", spawn)
     yield ends
@@ -122,7 +129,7 @@ def test_calls_are_lost_with_their_worker(pool: Workers, theirs: list[socket.soc
     pool.take(worker.fileno())
     worker.call(lib.PYXEN_DESTROY, 1, 10, b"")
     worker.call(lib.PYXEN_DESTROY, 2, 11, b"")
-    theirs[0].close()
+    theirs[0].shutdown(socket.SHUT_RDWR)
     lost = until_gone(pool, worker)
     assert lost == [Frame(LOST, token, NO_DOMID, lib.ERROR_FAIL) for token in (1, 2)]
     assert [token for token, _, _ in lines] == [1, 2]
@@ -169,7 +176,7 @@ def test_work_does_not_wait_for_one_that_cannot_start(
         first.call(lib.PYXEN_DESTROY, 1, 10, b"")
         assert pool.free() is None
         second = list(pool._workers.values())[1]
-        theirs[1].close()
+        theirs[1].shutdown(socket.SHUT_RDWR)
         until_gone(pool, second)
         assert pool.free() is first
         assert len(theirs) == 2
@@ -211,7 +218,7 @@ def test_waiting_for_one(lives: bool, pool: Workers, theirs: list[socket.socket]
     worker = the_one(pool)
     assert pool.starting()
     with pool.change(5), pool.change(6):
-        theirs[0].sendall(HELLO) if lives else theirs[0].close()
+        theirs[0].sendall(HELLO) if lives else theirs[0].shutdown(socket.SHUT_RDWR)
         assert select.select([worker], [], [], 60)[0]
         changed = pool.take(worker.fileno())
     assert changed == [Frame(lib.PYXEN_HELLO, token, NO_DOMID, 0) for token in (5, 6)]
@@ -249,6 +256,54 @@ def test_the_one_with_the_least_to_do(loop: CData, theirs: list[socket.socket]) 
     assert len(set(chosen)) == 2
     assert chosen[:2] != chosen[1:3]
     pool.close()
+
+
+def until_told(loop: CData, pool: Workers, worker: Worker) -> list[Frame]:
+    """Take what the loop says is there, until a worker is gone."""
+    seen: list[Frame] = []
+    events = ffi.new("struct pyxen_event[]", 8)
+    end = time.monotonic() + 20
+    while worker.fileno() >= 0:
+        assert time.monotonic() < end, "nothing says that it is gone"
+        for event in events[0 : lib.pyxen_loop_wait(loop, ffi.NULL, 1000, events, 8)]:
+            seen += pool.take(event.token)
+    return seen
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_one_whose_child_has_its_socket(
+    alone: bool, loop: CData, pool: Workers, theirs: list[socket.socket], lines: Lines
+) -> None:
+    """Its end is noticed though the socket stays open, and what it has said before counts."""
+    worker = pool.apart() if alone else the_one(pool)
+    theirs[0].sendall(HELLO)
+    pool.take(worker.fileno())
+    for token in (1, 2):
+        worker.call(lib.PYXEN_DESTROY, token, 10, b"")
+    line = b"x" * 3000
+    for _ in range(20):
+        theirs[0].sendall(frame(lib.PYXEN_LOG, 1, 0, lib.XTL_ERROR, line))
+    theirs[0].sendall(frame(lib.PYXEN_DONE, 1, 10, 0))
+    os.kill(worker.pid, signal.SIGKILL)
+    assert until_told(loop, pool, worker) == [Frame(lib.PYXEN_DONE, 1, 10, 0), Frame(LOST, 2, NO_DOMID, lib.ERROR_FAIL)]
+    assert [token for token, _, _ in lines] == [1] * 20 + [2]
+    assert "ended in the middle of it" in lines[-1][2]
+    with pytest.raises(ChildProcessError):
+        os.waitpid(worker.pid, 0)
+
+
+def test_one_that_has_ended_gets_nothing_more(loop: CData, pool: Workers, theirs: list[socket.socket]) -> None:
+    worker = the_one(pool)
+    theirs[0].sendall(HELLO)
+    pool.take(worker.fileno())
+    assert pool.free() is worker
+    os.kill(worker.pid, signal.SIGKILL)
+    os.waitid(os.P_PID, worker.pid, os.WEXITED | os.WNOWAIT)
+    assert pool.free() is None  # though nobody has been told yet
+    assert pool.starting()
+    assert len(theirs) == 2
+    assert until_told(loop, pool, worker) == []
+    assert len(theirs) == 2
 
 
 def test_one_that_was_killed_gets_nothing_more(pool: Workers, theirs: list[socket.socket]) -> None:
@@ -324,7 +379,7 @@ def test_one_of_its_own_that_is_lost(pool: Workers, theirs: list[socket.socket],
     worker = pool.apart()
     theirs[0].sendall(HELLO)
     worker.call(lib.PYXEN_DEVD, 7, NO_DOMID, b"")
-    theirs[0].close()
+    theirs[0].shutdown(socket.SHUT_RDWR)
     assert until_gone(pool, worker) == [Frame(LOST, 7, NO_DOMID, lib.ERROR_FAIL)]
     assert [token for token, _, _ in lines] == [7]
     pool.dismiss(worker)
@@ -424,6 +479,20 @@ def test_those_that_do_not_end_do_not_do_so_one_by_one(loop: CData, monkeypatch:
     assert time.monotonic() - begin < 8
     assert len(gone) == 5
     assert not set(gone) & {*children()}
+
+
+def test_one_that_does_not_end_holds_up_nobody(pool: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may hang in the kernel, where nothing can kill it."""
+    monkeypatch.setattr(
+        process_workers, "_spawn", lambda *_: os.posix_spawn("/bin/sleep", ["sleep", "600"], os.environ)
+    )
+    monkeypatch.setattr(process_workers, "_MOMENT", 0.0)
+    worker = pool.apart()
+    pool.dismiss(worker)
+    assert worker.fileno() == -1
+    assert worker.pid in {*children()}  # not waited for
+    os.kill(worker.pid, signal.SIGKILL)
+    wait_until(lambda: worker.pid not in {*children()})
 
 
 def test_a_worker_has_nothing_of_the_application(tmp_path: Path) -> None:

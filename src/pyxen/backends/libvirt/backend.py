@@ -10,6 +10,7 @@ from uuid import UUID
 
 from pyxen import libvirtxml
 from pyxen._common.defaults import with_memory
+from pyxen._common.endings import ended_otherwise, has_ended
 from pyxen._common.preconditions import (
     check_answers,
     check_size,
@@ -18,6 +19,7 @@ from pyxen._common.preconditions import (
     memory_kib,
 )
 from pyxen._common.starts import started
+from pyxen._common.suspending import alone, check_resumable
 from pyxen.backends.base import Allow, DomainRef, operation_on
 from pyxen.backends.libvirt import (
     buttons,
@@ -43,7 +45,7 @@ from pyxen.errors import DomainNotFound, Error, InvalidArgument, UnsupportedFeat
 from pyxen.features import Feature, lacking
 from pyxen.operation import Operation
 from pyxen.records.endpoints import ConsoleType, Endpoints
-from pyxen.records.info import ENDS, DefinedDomain, DomainInfo, DomainState, Trigger
+from pyxen.records.info import DefinedDomain, DomainInfo, DomainState, ShutdownReason, Trigger
 from pyxen.records.live_device import LiveDevice
 from pyxen.records.stats import DomainStats
 
@@ -119,6 +121,7 @@ class LibvirtBackend(LibvirtHost):
             self._need(Feature.FALLBACK)
         if self._driver == "Xen":
             flags = _PARAVIRT | (_POWER_BUTTON if fallback else 0)
+        operation: Operation[None] = operation_on(domain, "shutdown", timeout)
 
         def work(connection: Connection, threaded: ThreadedOperation[None]) -> None:
             found = lifecycle.find(connection, "shutdown", domain)
@@ -126,15 +129,22 @@ class LibvirtBackend(LibvirtHost):
             stays = wait and lifecycle.stays_after_poweroff(found)
             found.shutdownFlags(flags) if flags else found.shutdown()
             if wait:
-                self._poller.add(threaded, lambda: (self._has_ended(domain, stays=stays), None))
+                self._poller.add(threaded, lambda: (has_powered_off(stays=stays), None))
 
-        return self._start(operation_on(domain, "shutdown", timeout), work)
+        def has_powered_off(*, stays: bool) -> bool:
+            info = self._info_if_there(domain)
+            if info is not None and info.shutdown_reason is ShutdownReason.CRASH:
+                raise ended_otherwise(
+                    operation, info.shutdown_reason, "libvirt does with its domain what on_crash says"
+                )
+            # Where the domain does not stay, libvirt is to have removed it, too.
+            return info is None or (stays and has_ended(info.shutdown_reason))
 
-    def _has_ended(self, domain: DomainRef, *, stays: bool) -> bool:
-        """Tell whether a domain has shut down and libvirt has carried out the action for that."""
+        return self._start(operation, work)
+
+    def _info_if_there(self, domain: DomainRef) -> DomainInfo | None:
         with self._link.look() as connection:
-            info = lifecycle.info_if_there(connection, self._reader, domain)
-        return info is None or (stays and info.state in ENDS)
+            return lifecycle.info_if_there(connection, self._reader, domain)
 
     def reboot(self, domain: DomainRef, *, wait: bool, fallback: bool, timeout: float | None) -> Operation[None]:
         if fallback:
@@ -146,7 +156,11 @@ class LibvirtBackend(LibvirtHost):
             check_answers(self._reader.one(found), "reboot")
             found.reboot(0)
             if wait and not in_place:
-                self._poller.add(threaded, lambda: (self._has_ended(domain, stays=True), None))
+                self._poller.add(threaded, lambda: (has_rebooted(), None))
+
+        def has_rebooted() -> bool:
+            info = self._info_if_there(domain)
+            return info is None or has_ended(info.shutdown_reason)
 
         return self._start(operation_on(domain, "reboot", timeout), work)
 
@@ -154,8 +168,7 @@ class LibvirtBackend(LibvirtHost):
         self, domain: DomainRef, states: Collection[DomainState], *, timeout: float | None
     ) -> Operation[DomainInfo | None]:
         def look() -> tuple[bool, DomainInfo | None]:
-            with self._link.look() as connection:
-                info = lifecycle.info_if_there(connection, self._reader, domain)
+            info = self._info_if_there(domain)
             return info is None or info.state in states, info
 
         def work(_: Connection, threaded: ThreadedOperation[DomainInfo | None]) -> DomainInfo | None:
@@ -196,10 +209,11 @@ class LibvirtBackend(LibvirtHost):
             check_answers(self._reader.one(found), "suspend")
             found.pMSuspendForDuration(_TO_MEMORY, 0, 0)
 
-        return self._start(operation_on(domain, "suspend", timeout), work)
+        return self._start_alone(domain, operation_on(domain, "suspend", timeout), work)
 
     def resume(self, domain: DomainRef) -> Operation[None]:
         self._need(Feature.SUSPEND)
+        check_resumable((self._uri, domain), domain.domid)
 
         def work(found: VirDomain) -> None:
             check_suspended(self._reader.one(found))
@@ -227,7 +241,7 @@ class LibvirtBackend(LibvirtHost):
             check_answers(self._reader.one(found), "save")
             save.save(found, domain, path, self._uri)
 
-        return self._start(operation_on(domain, "save", timeout), work, abort=self._abort(domain))
+        return self._start_alone(domain, operation_on(domain, "save", timeout), work, abort=self._abort(domain))
 
     def restore(
         self,
@@ -286,11 +300,23 @@ class LibvirtBackend(LibvirtHost):
             message = "libvirt cannot migrate over a command: give a URI, e.g. xen+ssh://root@host/system"
             raise InvalidArgument(message, operation="migrate", domain=domain.domid, domid=domain.domid)
 
-        def work(found: VirDomain) -> None:
-            migration.migrate(found, destination, paused=paused)
+        def work(connection: Connection, _: ThreadedOperation[None]) -> None:
+            migration.migrate(lifecycle.find(connection, "migrate", domain), destination, paused=paused)
 
         late = "libvirt's driver cannot stop it and continues: check on which host the domain is"
-        return self._act("migrate", domain, work, timeout, abort=self._abort(domain), late=late)
+        operation: Operation[None] = operation_on(domain, "migrate", timeout)
+        return self._start_alone(domain, operation, work, abort=self._abort(domain), late=late)
+
+    def _start_alone(
+        self,
+        domain: DomainRef,
+        operation: Operation[None],
+        work: Callable[[Connection, ThreadedOperation[None]], None],
+        **how: Any,
+    ) -> Operation[None]:
+        """Start an operation that suspends a guest. libvirt would begin a second one after the first, however late."""
+        with alone((self._uri, domain), operation, domain.domid):
+            return self._start(operation, work, **how)
 
     def _refuse_other(self, config: DomainConfig | None) -> None:
         if config is not None:

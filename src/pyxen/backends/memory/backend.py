@@ -22,6 +22,7 @@ from pyxen._common.preconditions import (
 )
 from pyxen._common.qmp import request
 from pyxen._common.scripts import at_once
+from pyxen._common.suspending import check_resumable
 from pyxen._next_config import config_text
 from pyxen.backends.base import Allow, DomainRef, operation_on
 from pyxen.backends.memory import (
@@ -207,11 +208,13 @@ class MemoryBackend(MemoryHost):
         return self._do("reboot", domain, script, timeout)
 
     def suspend(self, domain: DomainRef, *, timeout: float | None) -> Operation[None]:
-        check_answers(self._glance("suspend", domain), "suspend")
-        return self._do("suspend", domain, partial(suspend.suspend, self._machine), timeout)
+        operation: Operation[None] = operation_on(domain, "suspend", timeout)
+        with self._suspending(domain, operation):
+            return self._on_domain(operation, domain, partial(suspend.suspend, self._machine), timeout)
 
     def resume(self, domain: DomainRef) -> Operation[None]:
         check_suspended(self._glance("resume", domain))
+        check_resumable((self._machine, domain), domain.domid)
         return self._do("resume", domain, lambda _, guest: suspend.resume(guest))
 
     def save(
@@ -224,12 +227,12 @@ class MemoryBackend(MemoryHost):
         leave_paused: bool,
         timeout: float | None,
     ) -> Operation[None]:
-        how: dict[str, Any] = {
-            "other": self._to_save(domain, config),
-            "checkpoint": checkpoint,
-            "leave_paused": leave_paused,
-        }
-        return self._do("save", domain, partial(save.save, self._machine, path=path, **how), timeout)
+        how: dict[str, Any] = {"checkpoint": checkpoint, "leave_paused": leave_paused}
+        operation: Operation[None] = operation_on(domain, "save", timeout)
+        with self._suspending(domain, operation):
+            other = self._saved_with(config)
+            script = partial(save.save, self._machine, path=path, other=other, **how)
+            return self._on_domain(operation, domain, script, timeout)
 
     def save_over(
         self,
@@ -241,17 +244,15 @@ class MemoryBackend(MemoryHost):
         leave_paused: bool,
         timeout: float | None,
     ) -> Operation[None]:
-        how: dict[str, Any] = {
-            "other": self._to_save(domain, config),
-            "checkpoint": checkpoint,
-            "leave_paused": leave_paused,
-        }
-        file = Duplicate("save", fd)
-        return self._do("save", domain, partial(save.save_over, self._machine, file=file, **how), timeout)
+        how: dict[str, Any] = {"checkpoint": checkpoint, "leave_paused": leave_paused}
+        operation: Operation[None] = operation_on(domain, "save", timeout)
+        with self._suspending(domain, operation):
+            other, file = self._saved_with(config), Duplicate("save", fd)
+            script = partial(save.save_over, self._machine, file=file, other=other, **how)
+            return self._on_domain(operation, domain, script, timeout)
 
-    def _to_save(self, domain: DomainRef, config: DomainConfig | None) -> DomainConfig | None:
-        """Return the other configuration that a domain is to be saved with, if the domain can be saved."""
-        check_answers(self._glance("save", domain), "save")
+    def _saved_with(self, config: DomainConfig | None) -> DomainConfig | None:
+        """Return the other configuration that a domain is to be saved with."""
         if config is not None:
             config = self._fitted(config)
             libxljson.to_dict(config.replace(ms_vm_genid=None))
@@ -267,17 +268,18 @@ class MemoryBackend(MemoryHost):
         timeout: float | None,
     ) -> Operation[None]:
         """Move a domain to another host of this process, ``memory:///NAME``, which must exist."""
-        check_answers(self._glance("migrate", domain), "migrate")
-        if not isinstance(destination, str):
-            message = "memory:/// runs no command: give memory:///NAME, or FakeHost.uri"
-            raise InvalidArgument(message, operation="migrate")
-        machine = named_machine(destination, "migrate")
-        if machine is None:
-            message = f"the destination is gone: this process has no host {destination}; the domain goes on here"
-            raise MigrationFailed(message, operation="migrate", domain=domain.domid, domid=domain.domid)
-        script = partial(migrate.migrate, self._machine, destination=machine, other=config, paused=paused)
-        self._reach(machine)
-        return self._do("migrate", domain, script, timeout, also=machine)
+        operation: Operation[None] = operation_on(domain, "migrate", timeout)
+        with self._suspending(domain, operation):
+            if not isinstance(destination, str):
+                message = "memory:/// runs no command: give memory:///NAME, or FakeHost.uri"
+                raise InvalidArgument(message, operation="migrate")
+            machine = named_machine(destination, "migrate")
+            if machine is None:
+                message = f"the destination is gone: this process has no host {destination}; the domain goes on here"
+                raise MigrationFailed(message, operation="migrate", domain=domain.domid, domid=domain.domid)
+            script = partial(migrate.migrate, self._machine, destination=machine, other=config, paused=paused)
+            self._reach(machine)
+            return self._on_domain(operation, domain, script, timeout, also=machine)
 
     def core_dump(self, domain: DomainRef, path: str, *, timeout: float | None) -> Operation[None]:
         return self._do("core_dump", domain, partial(save.core_dump, self._machine, path=path), timeout)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import heapq
 import itertools
-import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Generator
@@ -29,8 +28,6 @@ from pyxen.operation import Operation, describe
 __all__ = ["LOST", "Engine", "Script", "Stopped", "Wait", "describe", "failed", "refused", "stopped"]
 
 T = TypeVar("T")
-
-_LOG: Final = logging.getLogger("pyxen.memory")
 
 _ERROR_FAIL: Final = -3
 _ERROR_INVAL: Final = -6

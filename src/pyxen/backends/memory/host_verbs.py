@@ -5,15 +5,17 @@ from __future__ import annotations
 import builtins
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 from pyxen._common.hypervisor_arguments import check_debug_keys, check_hypfs_path, hypfs_text, parameters_of
 from pyxen._common.overlays import make_overlay
-from pyxen._common.preconditions import check_spared, file_missing, gone
+from pyxen._common.preconditions import check_answers, check_spared, file_missing, gone
 from pyxen._common.scripts import at_once
+from pyxen._common.suspending import alone
 from pyxen.backends.base import Backend, DomainRef, LogChunk, operation_on
 from pyxen.backends.memory import (
     cpupools,
@@ -349,13 +351,33 @@ class MemoryHost(Backend):
         timeout: float | None = None,
         also: Machine | None = None,
     ) -> Operation[T]:
-        operation: Operation[T] = operation_on(domain, verb, timeout)
+        return self._on_domain(operation_on(domain, verb, timeout), domain, script, timeout, also)
+
+    def _on_domain(
+        self,
+        operation: Operation[T],
+        domain: DomainRef,
+        script: Callable[[Operation[T], Guest], Script[T]],
+        timeout: float | None,
+        also: Machine | None = None,
+    ) -> Operation[T]:
+        """Run a script for a domain."""
         with self._lock:
-            guest = self._guest(verb, domain)
-            check_spared(verb, guest.domid)
+            guest = self._guest(operation.verb, domain)
+            check_spared(operation.verb, guest.domid)
             return self._run(
                 operation, lifecycle.while_there(operation, guest, script(operation, guest)), timeout, also
             )
+
+    @contextmanager
+    def _suspending(self, domain: DomainRef, operation: Operation[Any]) -> Iterator[None]:
+        """Check that an operation may suspend a guest. It is begun in the block."""
+        with ExitStack() as begun:
+            with self._lock:
+                info = self._glance(operation.verb, domain)
+                begun.enter_context(alone((self._machine, domain), operation, domain.domid))
+                check_answers(info, operation.verb)
+            yield
 
     def _of_xen(self, verb: str, script: Callable[[Operation[T]], Script[T]]) -> Operation[T]:
         """Run a script for Xen itself."""

@@ -7,6 +7,7 @@ from typing import Any, Final, TypeVar
 from uuid import UUID, uuid4
 
 from pyxen._common.defaults import with_memory
+from pyxen._common.endings import LEFT, SETTINGS, ended_otherwise, has_ended
 from pyxen._common.host_files import files_of_config, files_of_stubdomain
 from pyxen._common.needs import needed_kib
 from pyxen._common.preconditions import check_pool, name_taken, not_enough_memory, uuid_taken
@@ -211,9 +212,16 @@ def shutdown(machine: Machine, operation: Operation[Any], guest: Guest, *, wait:
         yield from _asked(machine, operation, guest, "poweroff")
     if not wait:
         return
-    yield Wait(ready=lambda: guest.gone or guest.reason is not None)
-    if not guest.gone and guest.config.on_poweroff is ActionOnShutdown.DESTROY:
+    yield Wait(ready=lambda: guest.gone or has_ended(guest.reason))
+    if guest.gone or guest.reason is None:
+        return
+    setting = SETTINGS[guest.reason]
+    is_destroyed = getattr(guest.config, setting) == ActionOnShutdown.DESTROY
+    if is_destroyed:
         machine.remove(guest)
+    if guest.reason is not ShutdownReason.POWEROFF:
+        fate = f"its domain is destroyed, as {setting} says" if is_destroyed else LEFT
+        raise ended_otherwise(operation, guest.reason, fate)
 
 
 def reboot(machine: Machine, operation: Operation[Any], guest: Guest, *, wait: bool, fallback: bool) -> Script[None]:
@@ -223,7 +231,7 @@ def reboot(machine: Machine, operation: Operation[Any], guest: Guest, *, wait: b
     else:
         yield from _asked(machine, operation, guest, "reboot")
     if wait:
-        yield Wait(ready=lambda: guest.gone or guest.reason is not None)
+        yield Wait(ready=lambda: guest.gone or has_ended(guest.reason))
 
 
 def _asked(machine: Machine, operation: Operation[Any], guest: Guest, what: str) -> Script[None]:

@@ -18,11 +18,10 @@ from pyxen.backends.memory.engine import Script, Wait, describe
 from pyxen.backends.memory.guests import LIMIT_ROOM_KIB, Guest
 from pyxen.backends.memory.lifecycle import check_release, check_there, new_guest, rename
 from pyxen.backends.memory.machine import Machine
-from pyxen.backends.memory.suspend import suspend
+from pyxen.backends.memory.suspend import go_on, suspend
 from pyxen.config import DomainConfig
 from pyxen.errors import DomainExists, Error, MigrationFailed, MigrationInDoubt, OperationFailed
 from pyxen.operation import Operation
-from pyxen.records.info import ShutdownReason
 
 __all__ = ["migrate"]
 
@@ -170,8 +169,7 @@ def _take_back(
         return
     if guest.name == name + AWAY:
         source.rename(guest, name)
-    if guest.reason is ShutdownReason.SUSPEND:
-        guest.go_on()
+    go_on(guest)
 
 
 def _doubt(operation: Operation[Any], name: str) -> MigrationInDoubt:

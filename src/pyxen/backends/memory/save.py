@@ -24,11 +24,10 @@ from pyxen.backends.memory.guests import LIMIT_ROOM_KIB, Guest
 from pyxen.backends.memory.lifecycle import check_there, new_guest
 from pyxen.backends.memory.machine import Machine
 from pyxen.backends.memory.room import make_room
-from pyxen.backends.memory.suspend import suspend
+from pyxen.backends.memory.suspend import go_on, suspend
 from pyxen.config import DomainConfig
 from pyxen.errors import InvalidArgument, OperationFailed, ParseError
 from pyxen.operation import Operation
-from pyxen.records.info import ShutdownReason
 
 __all__ = ["core_dump", "restore", "restore_over", "save", "save_over", "saved_config"]
 
@@ -56,7 +55,7 @@ def save(
             with writing(operation, path), open(fd, "wb", closefd=False) as file:
                 file.write(data)
     except BaseException:
-        _go_on(guest)
+        go_on(guest)
         raise
     _finish(machine, guest, checkpoint=checkpoint, leave_paused=leave_paused)
 
@@ -77,7 +76,7 @@ def save_over(
             data = yield from _suspended(machine, operation, guest, other)
             yield from write_all(machine, operation, file.fileno(), data)
     except BaseException:
-        _go_on(guest)
+        go_on(guest)
         raise
     _finish(machine, guest, checkpoint=checkpoint, leave_paused=leave_paused)
 
@@ -97,7 +96,7 @@ def _finish(machine: Machine, guest: Guest, *, checkpoint: bool, leave_paused: b
     if leave_paused:
         guest.set_paused(True)
     if leave_paused or checkpoint:
-        _go_on(guest)
+        go_on(guest)
     else:
         machine.remove(guest)
 
@@ -259,8 +258,3 @@ def _passing(machine: Machine) -> Callable[[], float]:
     """Return a function that gives the progress of a save, from 0 to 1."""
     begun = machine.now()
     return lambda: (machine.now() - begun) / (machine.timing.save or 1)
-
-
-def _go_on(guest: Guest) -> None:
-    if not guest.gone and guest.reason is ShutdownReason.SUSPEND:
-        guest.go_on()

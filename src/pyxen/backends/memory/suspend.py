@@ -12,7 +12,7 @@ from pyxen.errors import GuestTimeout, OperationFailed
 from pyxen.operation import Operation
 from pyxen.records.info import ShutdownReason
 
-__all__ = ["resume", "suspend"]
+__all__ = ["go_on", "resume", "suspend"]
 
 
 def suspend(machine: Machine, operation: Operation[Any], guest: Guest) -> Script[None]:
@@ -26,6 +26,7 @@ def suspend(machine: Machine, operation: Operation[Any], guest: Guest) -> Script
         yield Wait(until=late, ready=lambda: guest.gone or guest.reason is not None)
     except Stopped:
         guest.request = None
+        go_on(guest)  # it may have suspended in the meantime
         raise
     if guest.gone or guest.reason not in {None, ShutdownReason.SUSPEND}:
         raise describe(OperationFailed, "the guest ended instead of suspending itself", operation)
@@ -33,6 +34,12 @@ def suspend(machine: Machine, operation: Operation[Any], guest: Guest) -> Script
         guest.request = None
         message = "the guest did not suspend itself in time: it may not support that, or ignores the request"
         raise describe(GuestTimeout, message, operation)
+
+
+def go_on(guest: Guest) -> None:
+    """Let a guest go on if it has suspended."""
+    if not guest.gone and guest.reason is ShutdownReason.SUSPEND:
+        guest.go_on()
 
 
 @at_once

@@ -6,7 +6,8 @@ Importing this module loads the compiled binding, so `pyxen.connect` imports it 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, Final, Literal, TypeVar
 from uuid import UUID, uuid4
@@ -25,6 +26,7 @@ from pyxen._common.preconditions import (
     memory_kib,
 )
 from pyxen._common.qmp import request
+from pyxen._common.suspending import alone, check_resumable
 from pyxen._common.xl_lock import XL_LOCK
 from pyxen._next_config import config_text
 from pyxen.backends.base import Allow, DomainRef, operation_on
@@ -184,14 +186,17 @@ class XenlightBackend(XenlightHost):
 
     def reboot(self, domain: DomainRef, *, wait: bool, fallback: bool, timeout: float | None) -> Operation[None]:
         check_answers(self._info("reboot", domain), "reboot")
-        return self._run("reboot", domain, partial(lifecycle.reboot, wait=wait, fallback=fallback), timeout)
+        script = partial(lifecycle.reboot, uuid=domain.uuid, wait=wait, fallback=fallback)
+        return self._run("reboot", domain, script, timeout)
 
     def suspend(self, domain: DomainRef, *, timeout: float | None) -> Operation[None]:
-        check_answers(self._info("suspend", domain), "suspend")
-        return self._run("suspend", domain, suspend.suspend, timeout)
+        operation: Operation[None] = operation_on(domain, "suspend", timeout)
+        with self._suspending(domain, operation):
+            return self._context.run(operation, suspend.suspend(self._context, operation, domain.domid))
 
     def resume(self, domain: DomainRef) -> Operation[None]:
         check_suspended(self._info("resume", domain))
+        check_resumable((BACKEND, domain), domain.domid)
         return self._run("resume", domain, suspend.resume)
 
     def save(
@@ -204,12 +209,12 @@ class XenlightBackend(XenlightHost):
         leave_paused: bool,
         timeout: float | None,
     ) -> Operation[None]:
-        check_answers(self._info("save", domain), "save")
-        other = None if config is None else prepare(config)
-        script = partial(
-            save.save, uuid=domain.uuid, path=path, other=other, checkpoint=checkpoint, leave_paused=leave_paused
-        )
-        return self._run("save", domain, script, timeout)
+        operation: Operation[None] = operation_on(domain, "save", timeout)
+        how = {"checkpoint": checkpoint, "leave_paused": leave_paused}
+        with self._suspending(domain, operation) as info:
+            other = None if config is None else prepare(config)
+            script = save.save(self._context, operation, info.domid, info.uuid, path, other=other, **how)
+            return self._context.run(operation, script)
 
     def save_over(
         self,
@@ -221,13 +226,12 @@ class XenlightBackend(XenlightHost):
         leave_paused: bool,
         timeout: float | None,
     ) -> Operation[None]:
-        info = self._info("save", domain)
-        check_answers(info, "save")
-        other = None if config is None else prepare(config)
         operation: Operation[None] = operation_on(domain, "save", timeout)
-        channel = PeerChannel(operation, fd, fd, peer="its reader")
         how = {"checkpoint": checkpoint, "leave_paused": leave_paused}
-        return self._converse(operation, channel, descriptors.save_over(self._context, info, channel, other, **how))
+        with self._suspending(domain, operation) as info:
+            other = None if config is None else prepare(config)
+            channel = PeerChannel(operation, fd, fd, peer="its reader")
+            return self._converse(operation, channel, descriptors.save_over(self._context, info, channel, other, **how))
 
     def restore_over(
         self,
@@ -262,18 +266,20 @@ class XenlightBackend(XenlightHost):
         timeout: float | None,
     ) -> Operation[None]:
         command = peer_command.command(destination, paused=paused)
-        other = None if config is None else prepare(config)
-        work = migrate.migrate(self._context, self._movable("migrate", domain), command, other)
-        return self._threaded_operations.run(operation_on(domain, "migrate", timeout), work)
+        operation: Operation[None] = operation_on(domain, "migrate", timeout)
+        with self._moving(domain, operation) as info:
+            other = None if config is None else prepare(config)
+            work = migrate.migrate(self._context, info, command, other)
+            return self._threaded_operations.run(operation, work)
 
     def migrate_over(
         self, domain: DomainRef, read_fd: int, write_fd: int, *, config: DomainConfig | None, timeout: float | None
     ) -> Operation[None]:
-        info = self._movable("migrate", domain)
-        other = None if config is None else prepare(config)
         operation: Operation[None] = operation_on(domain, "migrate", timeout)
-        channel = PeerChannel(operation, read_fd, write_fd, peer="the destination")
-        return self._converse(operation, channel, migrate.migrate_over(self._context, info, channel, other))
+        with self._moving(domain, operation) as info:
+            other = None if config is None else prepare(config)
+            channel = PeerChannel(operation, read_fd, write_fd, peer="the destination")
+            return self._converse(operation, channel, migrate.migrate_over(self._context, info, channel, other))
 
     def receive_migration(
         self,
@@ -308,22 +314,23 @@ class XenlightBackend(XenlightHost):
         timeout: float | None,
     ) -> Operation[None]:
         command = None if destination is None else peer_command.command(destination, verb="remus", remus=True)
-        info = self._movable("remus", domain)
-        remus.check(options)
-        if command is None:
-            work = remus.remus_to_nobody(self._context, info, options)
-        else:
-            work = remus.remus(self._context, info, command, options)
-        return self._threaded_operations.run(operation_on(domain, "remus", timeout), work)
+        operation: Operation[None] = operation_on(domain, "remus", timeout)
+        with self._moving(domain, operation) as info:
+            remus.check(options)
+            if command is None:
+                work = remus.remus_to_nobody(self._context, info, options)
+            else:
+                work = remus.remus(self._context, info, command, options)
+            return self._threaded_operations.run(operation, work)
 
     def remus_over(
         self, domain: DomainRef, read_fd: int, write_fd: int, options: RemusOptions, *, timeout: float | None
     ) -> Operation[None]:
-        info = self._movable("remus", domain)
-        remus.check(options)
         operation: Operation[None] = operation_on(domain, "remus", timeout)
-        channel = PeerChannel(operation, read_fd, write_fd, peer="the destination")
-        return self._converse(operation, channel, remus.remus_over(self._context, info, channel, options))
+        with self._moving(domain, operation) as info:
+            remus.check(options)
+            channel = PeerChannel(operation, read_fd, write_fd, peer="the destination")
+            return self._converse(operation, channel, remus.remus_over(self._context, info, channel, options))
 
     def _converse(
         self, operation: Operation[T], channel: PeerChannel, work: Callable[[ThreadedOperation], T]
@@ -502,9 +509,17 @@ class XenlightBackend(XenlightHost):
         operation: Operation[DomainInfo] = Operation("wait_start", str(uuid), timeout=timeout)
         return self._context.run(operation, wait.wait_start(self._context, uuid, after))
 
-    def _movable(self, verb: str, domain: DomainRef) -> DomainInfo:
-        """Return a domain's info, if its memory can be sent while it runs."""
-        info = self._info(verb, domain)
-        check_answers(info, verb)
-        migrate.check(self._context, info, verb)
-        return info
+    @contextmanager
+    def _suspending(self, domain: DomainRef, operation: Operation[Any]) -> Iterator[DomainInfo]:
+        """Check that an operation may suspend a guest, and yield the domain's info. It is begun in the block."""
+        with alone((BACKEND, domain), operation, domain.domid):
+            info = self._info(operation.verb, domain)
+            check_answers(info, operation.verb)
+            yield info
+
+    @contextmanager
+    def _moving(self, domain: DomainRef, operation: Operation[Any]) -> Iterator[DomainInfo]:
+        """Do the same for an operation that sends a guest's memory while the guest runs."""
+        with self._suspending(domain, operation) as info:
+            migrate.check(self._context, info, operation.verb)
+            yield info

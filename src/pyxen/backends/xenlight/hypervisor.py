@@ -2,6 +2,8 @@
 
 The libxenctrl handle is opened NON_REENTRANT and used under its own lock. So it never takes libxencall's process-wide
 lock, which a child of libxl may have inherited locked (see `pyxen.backends.xenlight.libxl.lock`).
+
+The connection to xenstore has a lock of its own, so that what only Xen is asked never waits for xenstored.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import os
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import NamedTuple
 from uuid import UUID
 
@@ -34,6 +37,7 @@ from pyxen.backends.xenlight.xenstore.connection import Connection
 from pyxen.backends.xenlight.xenstore.names import Key, Names
 from pyxen.backends.xenlight.xenstore.nodes import look, read_dom0s, read_values
 from pyxen.backends.xenlight.xenstore.stubdomains import StubDomains, target_node, target_of
+from pyxen.backends.xenlight.xenstore.turns import Turns
 from pyxen.errors import ConnectFailed, HostClosed, OperationFailed
 from pyxen.records.info import DomainInfo, DomainState, decoded_later
 
@@ -65,6 +69,7 @@ class Hypervisor:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._turns = Turns()  # at the connection to xenstore; taken before the lock, if both are
         self._pid = os.getpid()
         self._sink = LogSink()
         # libxenctrl copies as many rows as are requested, used or not, so request few more than there were last time.
@@ -98,17 +103,29 @@ class Hypervisor:
         """Release it in the child of a fork: the connection to xenstore belongs to the parent."""
         self._xc = ffi.NULL
 
+    def _open(self) -> AbstractContextManager[None]:
+        """Reserve libxenctrl's handle for one thread. See `_reserved` for errors."""
+        return self._reserved(self._lock)
+
+    def _asking(self) -> AbstractContextManager[None]:
+        """Reserve the connection to xenstore for one thread. See `_reserved` for errors.
+
+        A thread that also asks Xen meanwhile takes the lock of libxenctrl's handle for that.
+        """
+        return self._reserved(self._turns.taken())
+
     @contextlib.contextmanager
-    def _open(self) -> Iterator[None]:
-        """Reserve it for one thread. libxl's lock is released meanwhile, so that libxl does not wait.
+    def _reserved(self, lock: AbstractContextManager[object]) -> Iterator[None]:
+        """Hold a lock. libxl's lock is released meanwhile, so that libxl does not wait.
 
         Raises:
             HostClosed: It was closed, or belongs to the parent of this process.
+            ConnectFailed: The lock is the connection's, and xenstored did not answer another thread meanwhile.
         """
         self._check_open()  # check first: after a fork, a thread that was not copied may hold the lock
         with LIBXL.released():
             try:
-                with self._lock:
+                with lock:
                     self._check_open()
                     yield
             finally:
@@ -128,7 +145,7 @@ class Hypervisor:
         """Close both connections. Calling it again does nothing."""
         if self._pid != os.getpid():
             return
-        with self._lock:
+        with self._turns.lock, self._lock:
             if self._xc != ffi.NULL:
                 self._close_xc()
                 self._xenstore.close()
@@ -144,9 +161,10 @@ class Hypervisor:
 
     def domains_at(self) -> tuple[int, list[DomainInfo]]:
         """Return all domains, sorted by domid, and when Xen was asked, on the clock of `time.monotonic_ns`."""
-        with self._open():
-            moment = time.monotonic_ns()
-            rows = self._rows()
+        with self._asking():
+            with self._lock:
+                moment = time.monotonic_ns()
+                rows = self._rows()
             keys = self._keys_of(rows)
             names = self._names_of(rows, keys)
             stubs = self._stubdomains.of(keys, lambda: possible_stubs(rows), lambda place: has_run(rows[place]))
@@ -174,8 +192,9 @@ class Hypervisor:
 
     def named(self, name: str) -> list[int]:
         """Return the domids of the domains with a name, of which there can be several for a moment."""
-        with self._open():
-            rows = self._rows()
+        with self._asking():
+            with self._lock:
+                rows = self._rows()
             keys = self._keys_of(rows)
             names = self._names_of(rows, keys)
             return [key[0] for key in keys if names[key] == name]
@@ -215,6 +234,12 @@ class Hypervisor:
             rows = self._rows()
         return [domain_info(row, None, None) for row in rows]
 
+    def glance_at(self, domid: int) -> DomainInfo | None:
+        """Return one domain, without its name, as `glance`; None if there is no domain with that domid."""
+        with self._open():
+            rows = self._ask(domid, 1)
+        return domain_info(rows[0], None, None) if rows and rows[0][AT["domain"]] == domid else None
+
     def alive(self, domid: int, uuid: UUID) -> bool:
         """Tell, with one hypercall, whether the domain with this domid has this uuid and is not dying."""
         with self._open():
@@ -225,8 +250,9 @@ class Hypervisor:
 
     def domain(self, domid: int) -> DomainInfo | None:
         """Return one domain; None if there is no domain with that domid."""
-        with self._open():
-            rows = self._ask(domid, 1)
+        with self._asking():
+            with self._lock:
+                rows = self._ask(domid, 1)
             if not rows or rows[0][AT["domain"]] != domid:
                 return None
             paths = (
@@ -240,22 +266,22 @@ class Hypervisor:
 
     def read(self, path: str) -> str | None:
         """Return the value of a xenstore node; None if it does not exist."""
-        with self._open():
+        with self._asking():
             return self._xenstore.read(path)
 
     def read_all(self, paths: Sequence[str]) -> list[str | None]:
         """Return the values of xenstore nodes, with one round trip; None for those that do not exist."""
-        with self._open():
+        with self._asking():
             return self._xenstore.read_all(*paths)
 
     def look(self, paths: Sequence[str], folders: Sequence[str]) -> tuple[list[str | None], list[list[str]]]:
         """Return values of xenstore nodes, and names of the children of others, with one round trip; see `look`."""
-        with self._open():
+        with self._asking():
             return look(self._xenstore, paths, folders)
 
     def read_dom0s(self, paths: Iterable[str]) -> list[str | None]:
         """Return the values of xenstore nodes that dom0 owns; None for those of others, and where there is no node."""
-        with self._open():
+        with self._asking():
             return read_dom0s(self._xenstore, paths)
 
     def replace(self, path: str, old: str, new: str) -> bool:
@@ -264,7 +290,7 @@ class Hypervisor:
         A guest that keeps writing to the node can make every attempt fail, so the number of attempts is limited.
         """
         for _ in range(_TRIES):
-            with self._open():  # per attempt, so that others can read in between
+            with self._asking():  # per attempt, so that others can read in between
                 done = self._xenstore.replace(path, old, new)
             if done is not None:
                 return done
@@ -272,12 +298,12 @@ class Hypervisor:
 
     def directory(self, path: str) -> list[str]:
         """Return the names of a xenstore node's children; empty if there is no such node."""
-        with self._open():
+        with self._asking():
             return self._xenstore.directory(path)
 
     def remove(self, *paths: str) -> None:
         """Remove xenstore nodes and their children, as far as they exist."""
-        with self._open():
+        with self._asking():
             self._xenstore.remove(*paths)
 
     def vcpus(self, infos: Sequence[DomainInfo]) -> list[list[Vcpu]]:
@@ -313,8 +339,10 @@ class Hypervisor:
         libxl removes them, but not all if xenstored refuses something. Also, xenconsoled may write a new domain's tty
         later, without checking that the domain exists.
         """
-        with self._open():
-            alive = [row for row in self._rows() if not row[AT["flags"]] & lib.XEN_DOMINF_dying]
+        with self._asking():
+            with self._lock:
+                rows = self._rows()
+            alive = [row for row in rows if not row[AT["flags"]] & lib.XEN_DOMINF_dying]
             if any(row[AT["domain"]] == domid for row in alive):
                 return
             backends = "/local/domain/0/backend"
@@ -345,7 +373,7 @@ class Hypervisor:
 
     def forget_uuid(self, uuid: UUID) -> None:
         """Remove xenstore's entries for a uuid that no domain uses any more."""
-        with self._open():
+        with self._asking():
             self._xenstore.remove(f"/vm/{uuid}")
 
     def has_shadow_paging(self) -> bool:

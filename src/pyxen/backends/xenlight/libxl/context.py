@@ -79,7 +79,7 @@ class Context:
             this process.
 
     Raises:
-        ConnectFailed: libxl refuses. The message contains libxl's log.
+        ConnectFailed: xenstored does not answer, or libxl refuses. The message contains libxl's log then.
     """
 
     def __init__(self, hypervisor: Hypervisor, workers: int | None) -> None:
@@ -102,7 +102,7 @@ class Context:
         """Those in whose calls libxl waited for a xenstored that hangs."""
         self._closer: int | None = None
         self._calls: dict[int, _Call] = {}
-        self._watchings: list[_Watching] = []
+        self._watchings: dict[int, _Watching] = {}
         self._handle = ffi.new_handle(self)
         self._loop: CData = lib.pyxen_loop_new(self._wake, self._sink.logger)
         self.pointer: CData = ffi.NULL
@@ -110,6 +110,7 @@ class Context:
             if self._loop == ffi.NULL:
                 raise MemoryError
             self._make_hooks()
+            check_answers()  # libxl would wait for its answers without a bound
             self.pointer = self._allocate()
             self._workers = Workers(workers, self._loop, self._note)
             self._event_loop: EventLoop = EventLoop(
@@ -135,7 +136,7 @@ class Context:
                 self._lifeline.found(self.hypervisor.xenstored),
             ):
                 code = lib.pyxen_ctx_alloc(pointer, self._sink.logger)
-        except ConnectFailed:
+        except BaseException:  # Ctrl-C, too
             if pointer[0] != ffi.NULL:
                 lib.pyxen_ctx_free(pointer[0])
             raise
@@ -405,8 +406,8 @@ class Context:
             fresh = self._allocate()
         old, self.pointer, self._event_loop.context = self.pointer, fresh, fresh
         self._suspect = self._cut_off = self._event_loop.rests = False
-        for watching in self._watchings:
-            self._disable(watching, old)
+        for watching in self._watchings.values():
+            self._disable(watching.evgen, old)
             with contextlib.suppress(OperationFailed):  # it is lost again, and the next operation sees that
                 self._enable(watching)
         with LIBXL.released():
@@ -459,17 +460,35 @@ class Context:
         """Make libxl report to a script when a domain shuts down, and when it dies.
 
         Yields:
-            The token of both events. A domain that is already gone is reported as dead.
+            The token of both events, for `report`. A domain that is already gone is reported as dead.
         """
         watching = _Watching(domid, self._event_loop.token(), ffi.new("libxl_evgen_domain_death **"))
         self._enable(watching)
-        self._watchings.append(watching)
+        self._watchings[watching.token] = watching
         try:
             yield watching.token
         finally:
-            self._watchings.remove(watching)
-            self._disable(watching, self.pointer)
+            del self._watchings[watching.token]
+            self._disable(watching.evgen, self.pointer)
             self._event_loop.forget(watching.token)
+
+    def report(self, token: int, until: float | None = None) -> Script[None]:
+        """Wait until libxl reports on a watched domain, or until a time. This is a part of a script.
+
+        The caller then looks at the domain: a guest that was suspended may already run again.
+        """
+        event = yield Wait(token, until=until)
+        if event.type == lib.LIBXL_EVENT_TYPE_DOMAIN_SHUTDOWN:
+            self._ask_anew(self._watchings[token])
+
+    def _ask_anew(self, watching: _Watching) -> None:
+        """Make libxl report the next shutdown, too: it reports one, and no other after the guest was resumed."""
+        old, watching.evgen = watching.evgen, ffi.new("libxl_evgen_domain_death **")
+        try:
+            self._enable(watching)
+        finally:
+            # Only now: a watch of xenstore's that libxl gives up and sets again would report the same shutdown at once.
+            self._disable(old, self.pointer)
 
     def _enable(self, watching: _Watching) -> None:
         code = lib.libxl_evenable_domain_death(self.pointer, watching.domid, watching.token, watching.evgen)
@@ -482,10 +501,10 @@ class Context:
         self._event_loop.bring(watching.token, LibxlEvent(lib.LIBXL_EVENT_TYPE_DOMAIN_DEATH, watching.domid))
 
     @staticmethod
-    def _disable(watching: _Watching, pointer: CData) -> None:
-        if watching.evgen[0] != ffi.NULL:
-            lib.libxl_evdisable_domain_death(pointer, watching.evgen[0])
-            watching.evgen[0] = ffi.NULL
+    def _disable(evgen: CData, pointer: CData) -> None:
+        if evgen[0] != ffi.NULL:
+            lib.libxl_evdisable_domain_death(pointer, evgen[0])
+            evgen[0] = ffi.NULL
 
     def close(self) -> None:
         """Stop running operations, wait until they are undone, and free everything. A second call waits for this."""

@@ -40,7 +40,7 @@ _CLASSES: dict[str, tuple[type[OperationFailed], str]] = {
     "ERROR_TIMEDOUT": (OperationTimeout, "something that libxl waited for did not happen in time"),
     "ERROR_NOPARAVIRT": (NoGuestDriver, "the guest has no PV driver that could answer"),
     "ERROR_NOT_READY": (NotReady, "not ready yet: try again"),
-    "ERROR_LOCK_FAIL": (LockFailed, "another toolstack holds the lock on this domain: try again"),
+    "ERROR_LOCK_FAIL": (LockFailed, "libxl could not lock its notes on this domain: has it gone meanwhile?"),
     "ERROR_DEVICE_EXISTS": (DeviceExists, "the domain has such a device already"),
     "ERROR_DOMAIN_NOTFOUND": (DomainNotFound, "there is no such domain"),
     "ERROR_DOMAIN_DESTROYED": (DomainNotFound, "the domain was destroyed meanwhile"),

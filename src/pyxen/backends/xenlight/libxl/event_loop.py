@@ -87,7 +87,7 @@ class EventLoop:
         context: The ``libxl_ctx``.
         sink: Receives libxl's log.
         loop: The ``struct pyxen_loop`` that waits for libxl.
-        wake: The loop's eventfd.
+        wake: The loop's eventfd. The caller still owns it, and closes it after `close`.
         on_ready: Called when a watched descriptor is ready; returns the available events with their tokens.
         on_refused: Called with a domid and an errno when xenstored has refused libxl a watch for a guest's answer.
     """
@@ -116,7 +116,7 @@ class EventLoop:
         self._unaborted: list[Operation[Any]] = []
         self._token = 0
         self._closing = False
-        self._gate = threading.Lock()
+        self._gate = threading.RLock()  # reentrant: a signal handler or garbage collection may stop an operation
         self._events = ffi.new("struct pyxen_event[]", _MOST_EVENTS)
         self.disaster: str | None = None
         self._thread = threading.Thread(target=self._run, name="pyxen-libxl", daemon=True)
@@ -135,10 +135,14 @@ class EventLoop:
     def submit(self, operation: Operation[T], script: Script[T]) -> Operation[T]:
         """Start a script. Its end ends the operation."""
         operation.carried_by(self._stop_later, self._thread)
+        # One without any time, which only looks, is to look once. So only a deadline that passes from now on counts.
+        deadline = operation.deadline
+        if deadline is not None and deadline <= time.monotonic():
+            deadline = None
         with self._gate:
             if self._closing:
                 raise HostClosed(f"{operation.verb}: the host is closed")
-            self._post(lambda: self._begin(operation, script))
+            self._post(lambda: self._begin(operation, script, deadline))
         return operation
 
     def running(self) -> list[Operation[Any]]:
@@ -171,12 +175,16 @@ class EventLoop:
         """Stop running operations, wait until they are undone, and end the thread."""
         self._post(self._stop_all)
         self._thread.join()
+        with self._gate:
+            self._wake = -1
 
     # Requests from other threads
 
     def _post(self, action: Callable[[], None]) -> None:
         self._posted.append(action)
-        os.eventfd_write(self._wake, 1)
+        with self._gate:
+            if self._wake >= 0:  # otherwise its number may be another file's by now
+                os.eventfd_write(self._wake, 1)
 
     def _stop_later(self, operation: Operation[Any]) -> None:
         self._post(lambda: self._stop(operation))
@@ -206,11 +214,13 @@ class EventLoop:
                     shielded(self._deliver, token, event)
             shielded(self._expire)
 
-    def _begin(self, operation: Operation[Any], script: Script[Any]) -> None:
+    def _begin(self, operation: Operation[Any], script: Script[Any], deadline: float | None) -> None:
         task = _Task(operation, script)
         self._tasks[operation] = task
         if self._closing:
             operation.stop("closed")
+        elif deadline is not None and deadline <= time.monotonic():
+            operation.stop("timeout")  # others kept the thread busy: each waits for a xenstored that hangs, say
         if operation.stopped is not None:
             self._end(task, error=stopped(operation))
         elif self.disaster is not None:

@@ -10,7 +10,7 @@ import contextlib
 import socket
 from typing import Final
 
-from pyxen.backends.xenlight.libxl.sockets import connections, descriptors
+from pyxen.backends.xenlight.libxl.sockets import connections
 
 __all__ = ["cut_off"]
 
@@ -20,6 +20,6 @@ _MONITOR: Final = "/qmp-libxl-{}"  # in libxl's folder below /run: what it has Q
 def cut_off(domid: int) -> None:
     """Shut down libxl's connections to the monitor of a domain's QEMU."""
     monitor = _MONITOR.format(domid)
-    for connection in connections(descriptors(), lambda address: str(address).endswith(monitor)):
+    for connection in connections(lambda address: str(address).endswith(monitor)):
         with connection, contextlib.suppress(OSError):  # QEMU is gone
             connection.shutdown(socket.SHUT_RDWR)

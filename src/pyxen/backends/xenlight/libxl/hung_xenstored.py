@@ -1,8 +1,9 @@
 """What ends calls of libxl's that wait for a xenstored that hangs.
 
 libxl waits for each of xenstored's answers without a bound, and under the lock around libxl. So a thread looks, while
-operations run, whether a call takes long. If it does, and xenstored does not answer this thread either, the connection
-of that ``libxl_ctx`` is shut down: the call fails, and the ``libxl_ctx`` is replaced as after a restart of xenstored.
+operations run and while libxl is opened, whether a call takes long. If it does, and xenstored does not answer this
+thread either, the connection of that ``libxl_ctx`` is shut down: the call fails, and the ``libxl_ctx`` is replaced as
+after a restart of xenstored.
 """
 
 from __future__ import annotations
@@ -18,47 +19,14 @@ from typing import Final, Protocol
 
 from pyxen._common.shield import shielded
 from pyxen.backends.xenlight.libxl.binding import lib
-from pyxen.backends.xenlight.libxl.sockets import connections, descriptors
-from pyxen.backends.xenlight.xenstore.connection import answers
+from pyxen.backends.xenlight.libxl.sockets import connections, sockets
+from pyxen.backends.xenlight.xenstore.connection import answers, silent
+from pyxen.backends.xenlight.xenstore.turns import Turns
 
 __all__ = ["WATCH", "Lifeline", "Watched"]
 
 _LONG: Final = 2.0  # seconds that a call may take before xenstored is asked whether it answers
 _PAUSE: Final = 1.0  # seconds between looks
-
-
-class Lifeline:
-    """The connection of a ``libxl_ctx`` to xenstored: a duplicate of its socket, by which it can be shut down.
-
-    There is none where xenstored is in a domain of its own, which is reached through the kernel.
-    """
-
-    def __init__(self) -> None:
-        self._socket: socket.socket | None = None
-
-    @contextlib.contextmanager
-    def found(self, peer: str | None) -> Iterator[None]:
-        """Find the one socket to xenstored, whose address is `peer`, that is opened in the block."""
-        before = descriptors()
-        yield
-        self.close()
-        found = list(connections(descriptors() - before, lambda address: address == peer))
-        if len(found) == 1:
-            [self._socket] = found
-            return
-        for duplicate in found:
-            duplicate.close()
-
-    def cut(self) -> None:
-        """Shut the connection down: whatever waits for an answer fails."""
-        if self._socket is not None:
-            with contextlib.suppress(OSError):  # xenstored is gone
-                self._socket.shutdown(socket.SHUT_RDWR)
-
-    def close(self) -> None:
-        """Close the duplicate."""
-        if self._socket is not None:
-            self._socket.close()
 
 
 class Watched(Protocol):
@@ -87,6 +55,8 @@ class _Watch:
         self._wake = threading.Event()
         self._gate = threading.Lock()
         self._thread: threading.Thread | None = None
+        self.opening = Turns(threading.RLock())  # reentrant: a signal handler may open a host, too
+        """The turns of threads that have libxl open a connection."""
 
     def add(self, watched: Watched) -> None:
         """Begin to look at something."""
@@ -132,6 +102,95 @@ class _Watch:
 
 def _is_late(watched: Watched) -> bool:
     return any(lib.pyxen_lock_held(thread) >= _LONG * 1000 for thread in watched.callers())
+
+
+class Lifeline:
+    """The connection of a ``libxl_ctx`` to xenstored: a duplicate of its socket, by which it can be shut down.
+
+    There is none where xenstored is in a domain of its own, which is reached through the kernel.
+    """
+
+    def __init__(self) -> None:
+        self._socket: socket.socket | None = None
+        self._peer: str | None = None
+        self._known: set[int] = set()
+        self._opener: int | None = None
+        self._was_late = False
+
+    @contextlib.contextmanager
+    def found(self, peer: str | None) -> Iterator[None]:
+        """Find the one connection to xenstored, whose address is `peer`, that libxl opens in the block.
+
+        Raises:
+            ConnectFailed: xenstored did not answer, and what libxl had opened was shut down.
+            OSError: This process may have no more descriptors.
+        """
+        with WATCH.opening.taken():  # so that no other `libxl_ctx` opens a connection in the block
+            self._peer, self._known, self._was_late = peer, sockets() if peer else set(), False
+            self._opener = threading.get_ident()
+            try:
+                WATCH.add(self)
+                WATCH.begun()
+                yield
+                opened = self._opened()
+            finally:
+                self._opener = None
+                WATCH.remove(self)
+            self.close()
+            self._socket = opened
+            if self._was_late:
+                raise silent()
+
+    def _opened(self) -> socket.socket | None:
+        """Return a duplicate of the connection that libxl has opened; None if it is not known which one it is."""
+        if self._peer is None:
+            return None
+        found: list[socket.socket] = []
+        try:
+            for duplicate in connections(lambda address: address == self._peer, self._known):
+                # pyxen's own connections have timeouts, for which Python makes them non-blocking; libxl's block.
+                if os.get_blocking(duplicate.fileno()):
+                    found.append(duplicate)
+                else:
+                    duplicate.close()
+            return found.pop() if len(found) == 1 else None
+        finally:
+            for duplicate in found:
+                duplicate.close()
+
+    @property
+    def busy(self) -> bool:
+        """Whether libxl may be opening the connection."""
+        return self._opener is not None
+
+    def callers(self) -> Iterable[int]:
+        """Return the thread that has libxl open the connection."""
+        opener = self._opener
+        return () if opener is None else (opener,)
+
+    def cut_off(self) -> None:
+        """Shut down the connection that is being opened: no answer to its first requests comes."""
+        self._was_late = True
+        opened = self._opened()
+        if opened is not None:
+            with opened:
+                _shut_down(opened)
+
+    def cut(self) -> None:
+        """Shut the connection down: whatever waits for an answer fails."""
+        if self._socket is not None:
+            _shut_down(self._socket)
+
+    def close(self) -> None:
+        """Close the duplicate."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+
+def _shut_down(connection: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # xenstored is gone
+        connection.shutdown(socket.SHUT_RDWR)
 
 
 WATCH: Final = _Watch()

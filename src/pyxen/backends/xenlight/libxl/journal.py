@@ -1,17 +1,17 @@
 """A journal of domains under construction, so that the remains of a killed process can be found.
 
-Each context has a file with the uuids of the domains that it is creating, and keeps it locked as long as it lives. A
-file without a lock belongs to a process that is gone. Domains whose uuids are in such a file are orphans.
+Each context has a file with the uuids of the domains that it is creating, and keeps it locked as long as its process
+lives. A file without a lock belongs to a process that is gone. Domains whose uuids are in such a file are orphans.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 from collections.abc import Collection, Iterator
 from uuid import UUID, uuid4
 
+from pyxen._common.process_lock import lock_file, unlock_file
 from pyxen._common.shield import logger
 from pyxen.errors import OperationFailed
 
@@ -58,7 +58,7 @@ class Journal:
     def forked(self) -> None:
         """Release it in the child of a fork: the file belongs to the parent."""
         if self._fd is not None:
-            os.close(self._fd)
+            unlock_file(self._fd)
             self._fd = None
 
     def _open(self) -> None:
@@ -67,14 +67,12 @@ class Journal:
             os.makedirs(self._folder, mode=0o755, exist_ok=True)  # the socket of `pyxen serve` is there, too
             while self._fd is None:
                 self._path = os.path.join(self._folder, f"{os.getpid()}.{uuid4().hex}{_SUFFIX}")
-                fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-                # A search for abandoned files may have locked it before us, and may be stopped, or have removed it.
-                with contextlib.suppress(BlockingIOError):
-                    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    if os.fstat(fd).st_nlink:
-                        self._fd = fd
-                if self._fd is None:
-                    os.close(fd)
+                # Another process that looks for abandoned files may lock it first, and may be stopped, or remove it.
+                fd = lock_file(self._path, os.O_CREAT | os.O_EXCL)
+                if fd is not None and os.fstat(fd).st_nlink:
+                    self._fd = fd
+                elif fd is not None:
+                    unlock_file(fd)
         except OSError as error:
             _LOG.debug("no journal of what is being created: %s", error)
 
@@ -109,15 +107,24 @@ def _abandoned(alive: set[UUID], folder: str) -> set[UUID]:
         return found
     for path in paths:
         try:
-            with open(path, "rb") as file:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                data = file.read()
-                slots = {data[at : at + _SLOT] for at in range(0, len(data) - _SLOT + 1, _SLOT)}
-                named = {UUID(bytes=slot) for slot in slots - {_FREE}}  # dom0's uuid is all zeros, too
-                if named.isdisjoint(alive):
-                    with contextlib.suppress(OSError):  # the next search removes it
-                        os.unlink(path)
-        except (BlockingIOError, FileNotFoundError):
-            continue  # its process lives, or has just removed it
+            fd = lock_file(path)
+        except FileNotFoundError:
+            continue  # its process has just removed it
+        if fd is None:
+            continue  # its process lives
+        try:
+            named = _named(fd)
+            if named.isdisjoint(alive):
+                with contextlib.suppress(OSError):  # the next search removes it
+                    os.unlink(path)
+        finally:
+            unlock_file(fd)
         found |= named & alive
     return found
+
+
+def _named(fd: int) -> set[UUID]:
+    with open(fd, "rb", closefd=False) as file:
+        data = file.read()
+    slots = {data[at : at + _SLOT] for at in range(0, len(data) - _SLOT + 1, _SLOT)}
+    return {UUID(bytes=slot) for slot in slots - {_FREE}}  # dom0's uuid is all zeros, too

@@ -17,19 +17,24 @@ import select
 import socket
 import struct
 import termios
+import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import chain
 from typing import NamedTuple
 
 from pyxen._common.child import Child, spawn
 from pyxen.backends.xenlight.libxl import binding
 from pyxen.backends.xenlight.libxl.binding import CData, lib
+from pyxen.backends.xenlight.libxl.lock import LIBXL
 
 __all__ = ["HUNG", "LOST", "NO_DOMID", "Frame", "Worker", "Workers"]
 
 _HEADER = struct.Struct("=IIQIi")  # struct pyxen_frame of worker.h
 _PAUSE = 10.0  # seconds in which no worker is started after one could not be
 _TO_END = 10.0  # seconds for all workers to end with their host
+_MOMENT = 1.0  # seconds for one to end while other operations wait; it may hang in the kernel, or wait for xenstored
 _MOST_ON_DEMAND = 8
 
 
@@ -44,7 +49,10 @@ class Frame(NamedTuple):
 
 
 class Worker:
-    """A process that makes calls, several at a time. The context's loop watches its socket.
+    """A process that makes calls, several at a time. The context's loop watches its socket and its end.
+
+    Its end does not always close the socket: a child that libxl has forked, e.g. to wait for a device model, has a copy
+    of the worker's end, and may outlive the worker.
 
     Args:
         loop: The ``struct pyxen_loop`` of the context.
@@ -80,10 +88,20 @@ class Worker:
         self.pid = self._child.pid
         self._socket.setblocking(False)
         self._watch(select.POLLIN)
+        if self._child.fileno() >= 0:
+            _set_watch(loop, self._child.fileno(), select.POLLIN)
 
     def fileno(self) -> int:
         """Return the descriptor of our end of its socket."""
         return self._socket.fileno()
+
+    def is_told_by(self, fd: int) -> bool:
+        """Tell whether a descriptor that is ready says something of this worker."""
+        return fd >= 0 and fd in {self.fileno(), self._child.fileno()}
+
+    def has_ended(self) -> bool:
+        """Tell whether the process has ended. What it has sent may still be there to be taken."""
+        return self._child.ended(0)
 
     def call(self, kind: int, token: int, domid: int, payload: bytes, number: int = 0) -> None:
         """Have it make a call, as soon as it is ready. The frame of its end has this token."""
@@ -125,12 +143,15 @@ class Worker:
         """Send pending data, and yield the frames that have arrived.
 
         Raises:
-            EOFError: The process is gone, or is not to be used.
+            EOFError: The process is gone, and all that it has sent was taken; or it is not to be used.
         """
+        had_ended = self.has_ended()  # asked first: what is not there then never comes
         try:
             self._flush()
             data = self._socket.recv(1 << 18)
         except BlockingIOError:
+            if had_ended:
+                raise EOFError from None
             return
         except OSError as error:
             raise EOFError from error
@@ -160,15 +181,22 @@ class Worker:
         return self._child.ended(max(0.0, until - time.monotonic()))
 
     def close(self, *, with_children: bool = False) -> None:
-        """Make the process end, and wait for it.
+        """Make the process end, and wait for it. A thread waits for one that does not end at once.
 
         Args:
             with_children: Kill its children if it had to be killed itself.
         """
         self._watch(0)
+        if self._child.fileno() >= 0:
+            _set_watch(self._loop, self._child.fileno(), 0)
         self.hang_up()
         self._socket.close()
-        self._child.end(with_children=with_children)
+        end = partial(self._child.end, with_children=with_children)
+        if self._child.fileno() >= 0 and not self._child.ended(_MOMENT):
+            with contextlib.suppress(RuntimeError):  # there is no thread for it
+                threading.Thread(target=end, name="pyxen-worker-end", daemon=True).start()
+                return
+        end()
 
     def forked(self) -> None:
         """Give it up in the child of a fork."""
@@ -194,8 +222,7 @@ class Worker:
 
     def _watch(self, events: int) -> None:
         if events != self._watched:
-            if lib.pyxen_loop_watch(self._loop, self.fileno(), events) < 0:
-                raise MemoryError
+            _set_watch(self._loop, self.fileno(), events)
             self._watched = events
 
     def _next(self) -> Frame | None:
@@ -253,8 +280,15 @@ class Workers:
         return least
 
     def _living(self) -> list[Worker]:
-        """Return the workers without those that were killed: what such a one still got would be lost with it."""
-        return [worker for worker in self._workers.values() if not worker.killed]
+        """Return the workers without those that are gone: what such a one still got would be lost with it.
+
+        One that has ended before it was ready still counts until that is told: another would end so, too.
+        """
+        return [
+            worker
+            for worker in self._workers.values()
+            if not worker.killed and not (worker.ready and worker.has_ended())
+        ]
 
     def _are_too_few(self) -> bool:
         """Tell whether another worker is wanted now."""
@@ -286,7 +320,8 @@ class Workers:
     def dismiss(self, worker: Worker) -> None:
         """End a worker of `apart`, and wait for it. If it is gone already, this does nothing."""
         if self._apart.pop(worker.fileno(), None) is not None:
-            worker.close(with_children=True)
+            with LIBXL.released():  # it may wait for xenstored before it ends: other hosts do not wait for it
+                worker.close(with_children=True)
 
     @contextlib.contextmanager
     def change(self, token: int) -> Iterator[None]:
@@ -298,11 +333,13 @@ class Workers:
             self._waiting.discard(token)
 
     def take(self, fd: int) -> list[Frame]:
-        """Read from a worker whose descriptor is ready; return the ends of its calls, and the events for `change`."""
-        worker = self._workers.get(fd) or self._apart.get(fd) or self._leaving.get(fd)
+        """Read from a worker of which a descriptor is ready; return the ends of its calls, and events for `change`."""
+        everyone = chain(self._workers.values(), self._apart.values(), self._leaving.values())
+        worker = next((worker for worker in everyone if worker.is_told_by(fd)), None)
         done: list[Frame] = []
         if worker is None:
             return done
+        fd = worker.fileno()
         try:
             for frame in worker.exchange():
                 if frame.kind == lib.PYXEN_LOG:
@@ -386,6 +423,11 @@ HUNG = -1
 
 NO_DOMID = 0xFFFFFFFF
 """libxl's INVALID_DOMID, a macro with a cast that cffi cannot parse."""
+
+
+def _set_watch(loop: CData, fd: int, events: int) -> None:
+    if lib.pyxen_loop_watch(loop, fd, events) < 0:
+        raise MemoryError
 
 
 def _for_cpus() -> int:

@@ -5,42 +5,64 @@ from __future__ import annotations
 import os
 import socket
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 from pyxen._common.shortage import is_shortage
 
-__all__ = ["connections", "descriptors"]
+__all__ = ["connections", "sockets"]
 
 
-def descriptors() -> set[int]:
-    """Return the descriptors of this process."""
-    return set(map(int, os.listdir("/proc/self/fd")))
+def sockets() -> set[int]:
+    """Return the inodes of this process's sockets. They tell sockets apart, whatever their descriptors are."""
+    found = set()
+    for fd in _descriptors():
+        try:
+            status = os.fstat(fd)
+        except OSError:  # it is closed by now
+            continue
+        if stat.S_ISSOCK(status.st_mode):
+            found.add(status.st_ino)
+    return found
 
 
-def connections(fds: Iterable[int], is_peer: Callable[[object], bool]) -> Iterator[socket.socket]:
-    """Yield a duplicate of each descriptor that is a connection to a certain peer.
+def connections(is_peer: Callable[[object], bool], known: Collection[int] = ()) -> Iterator[socket.socket]:
+    """Yield a duplicate of each of this process's connections to a certain peer: one, however often it is open.
 
     Args:
-        fds: The descriptors.
         is_peer: Tells whether an address, as of `socket.getpeername`, is the peer's.
+        known: The inodes of those that are left out.
 
     Raises:
         OSError: This process may have no more descriptors.
     """
-    for fd in fds:
+    seen = set(known)
+    for fd in _descriptors():
         try:
             if not stat.S_ISSOCK(os.fstat(fd).st_mode):
                 continue
-            duplicate = socket.socket(fileno=os.dup(fd))
+            copy = os.dup(fd)
         except OSError as error:  # it is closed by now
             if is_shortage(error):
                 raise
             continue
         try:
-            found = is_peer(duplicate.getpeername())
-        except OSError:  # it listens
+            # Without this type, Python would apply the application's `socket.setdefaulttimeout`, also to the original.
+            duplicate = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK, fileno=copy)
+        except OSError:  # the descriptor became another file's
+            os.close(copy)
+            continue
+        inode = os.fstat(copy).st_ino
+        try:
+            found = inode not in seen and is_peer(duplicate.getpeername())
+        except OSError:  # it listens, or is not connected yet
             found = False
         if found:
+            seen.add(inode)  # a descriptor that comes later in the list may be this duplicate
             yield duplicate
         else:
             duplicate.close()
+
+
+def _descriptors() -> list[int]:
+    """Return the descriptors of this process. One of them is closed already: that of the list itself."""
+    return [int(name) for name in os.listdir("/proc/self/fd")]

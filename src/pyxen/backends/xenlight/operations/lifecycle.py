@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 from uuid import UUID, uuid4
 
 from pyxen._common.backend_domains import no_backend_of, served_devices
+from pyxen._common.endings import LEFT, SETTINGS, ended_otherwise
 from pyxen._common.host_files import lacks_bridge
 from pyxen._common.pci_preconditions import first_unassigned, not_assignable
 from pyxen._common.preconditions import file_missing, name_taken, no_bridge, uuid_taken
@@ -18,7 +19,7 @@ from pyxen._common.usb_lookup import no_such_usb
 from pyxen.backends.xenlight.libxl.binding import CData, c_text, ffi, lib
 from pyxen.backends.xenlight.libxl.context import Context
 from pyxen.backends.xenlight.libxl.error_map import BACKEND, describe, failure, raise_failure, stopped
-from pyxen.backends.xenlight.libxl.event_loop import Script, Wait
+from pyxen.backends.xenlight.libxl.event_loop import Script
 from pyxen.backends.xenlight.libxl.marshal import Prepared, domain_config, to_json
 from pyxen.backends.xenlight.libxl.own_records import check_readable
 from pyxen.backends.xenlight.libxl.process_workers import NO_DOMID
@@ -27,6 +28,7 @@ from pyxen.backends.xenlight.operations.configuration import retrieved
 from pyxen.backends.xenlight.operations.names import check_alone, free_name, reserved_name
 from pyxen.backends.xenlight.operations.pci import devices
 from pyxen.backends.xenlight.operations.room import await_memory, check_memory, is_crowded
+from pyxen.backends.xenlight.operations.wait import wait_end
 from pyxen.backends.xenlight.sysfs import is_unplugged
 from pyxen.errors import (
     ConnectFailed,
@@ -39,7 +41,7 @@ from pyxen.errors import (
     UnsupportedFeature,
 )
 from pyxen.operation import Operation
-from pyxen.records.info import DomainState
+from pyxen.records.info import DomainState, ShutdownReason
 from pyxen.units import mib_to_kib
 
 __all__ = [
@@ -273,7 +275,9 @@ def rename(context: Context, operation: Operation[None], domid: int, name: str) 
     raise_failure(operation, code)
 
 
-def reboot(context: Context, operation: Operation[None], domid: int, *, wait: bool, fallback: bool) -> Script[None]:
+def reboot(
+    context: Context, operation: Operation[None], domid: int, uuid: UUID, *, wait: bool, fallback: bool
+) -> Script[None]:
     """Ask the guest to reboot, as ``xl reboot``, or with `wait` and `fallback` ``xl reboot -w -F``."""
     with context.watching(domid) as token:
         code = yield from context.complete(lambda how: lib.libxl_domain_reboot(context.pointer, domid, how), asks=domid)
@@ -283,7 +287,7 @@ def reboot(context: Context, operation: Operation[None], domid: int, *, wait: bo
             )
         raise_failure(operation, code)
         if wait:
-            yield Wait(token)
+            yield from wait_end(context, token, domid, uuid)
 
 
 def soft_reset(context: Context, operation: Operation[None], domid: int) -> Script[None]:
@@ -315,12 +319,19 @@ def shutdown(
         yield from _ask_shutdown(context, operation, domid, fallback=fallback)
         if not wait:
             return
-        event = yield Wait(token)
-    if event.type == lib.LIBXL_EVENT_TYPE_DOMAIN_SHUTDOWN and (yield from _goes_on_poweroff(context, operation, domid)):
+        reason = yield from wait_end(context, token, domid, uuid)
+    if reason is None:  # somebody else has destroyed it
+        return
+    setting = SETTINGS.get(reason)
+    is_destroyed = setting is not None and (yield from _is_to_be_destroyed(context, operation, domid, setting))
+    if is_destroyed:
         code = yield from remove(context, operation, domid, uuid)
         if code not in {0, lib.ERROR_DOMAIN_NOTFOUND}:
             message = "the guest has shut down, but its domain cannot be destroyed: destroy it"
             raise describe(OperationFailed, message, operation, code)
+    if reason != ShutdownReason.POWEROFF:
+        fate = f"its domain is destroyed, as {setting} says" if is_destroyed else LEFT
+        raise ended_otherwise(operation, reason, fate)
 
 
 def _ask_shutdown(context: Context, operation: Operation[None], domid: int, *, fallback: bool) -> Script[None]:
@@ -332,8 +343,8 @@ def _ask_shutdown(context: Context, operation: Operation[None], domid: int, *, f
     raise_failure(operation, code)
 
 
-def _goes_on_poweroff(context: Context, operation: Operation[None], domid: int) -> Script[bool]:
-    """Tell whether the domain's configuration says on_poweroff=destroy; False if libxl did not create the domain."""
+def _is_to_be_destroyed(context: Context, operation: Operation[None], domid: int, setting: str) -> Script[bool]:
+    """Tell whether a setting such as ``on_poweroff`` says ``destroy``; False if libxl did not create the domain."""
     try:
         config = yield from retrieved(context, operation, domid)
     except (NotFound, DomainNotFound):
@@ -343,7 +354,7 @@ def _goes_on_poweroff(context: Context, operation: Operation[None], domid: int) 
             raise
         message = "the guest has shut down, but it is not known whether its domain is to be destroyed: look at it"
         raise describe(OperationFailed, message, operation, error.code) from error
-    return bool(config.on_poweroff == lib.LIBXL_ACTION_ON_SHUTDOWN_DESTROY)
+    return bool(getattr(config, setting) == lib.LIBXL_ACTION_ON_SHUTDOWN_DESTROY)
 
 
 def is_there(context: Context, key: str | int) -> bool:

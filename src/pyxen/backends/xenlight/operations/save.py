@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from contextlib import closing
-from typing import Any, NamedTuple
+from contextlib import closing, suppress
+from typing import Any, Final, NamedTuple
 from uuid import UUID, uuid4
 
 from pyxen import xlcfg
 from pyxen._common import savefile
-from pyxen._common.atomic_file import appearing_whole, writing
+from pyxen._common.atomic_file import PartialFile, writing
 from pyxen._common.defaults import without_foreign_settings
 from pyxen.backends.base import Allow
 from pyxen.backends.xenlight.libxl.binding import CData, ffi, lib
@@ -34,7 +34,7 @@ from pyxen.backends.xenlight.operations.names import reserved_name
 from pyxen.backends.xenlight.operations.room import await_memory
 from pyxen.backends.xenlight.operations.suspend import Asked, go_on, let_go_on, stuck
 from pyxen.config import DomainConfig
-from pyxen.errors import InvalidArgument, OperationFailed
+from pyxen.errors import Error, InvalidArgument, OperationFailed
 from pyxen.operation import Operation
 
 __all__ = [
@@ -50,6 +50,8 @@ __all__ = [
     "sent_config",
 ]
 
+_SAVED: Final = "it is saved, but"
+
 
 def save(
     context: Context,
@@ -64,17 +66,16 @@ def save(
 ) -> Script[None]:
     """Save a domain to a file, as ``xl save``. After a failure, the domain continues and no file is left.
 
-    If only the destroy of the saved domain fails, both are there, and the error says so.
+    If only what follows fails, the destroy of the saved domain or its resume, both are there, and the error says so.
 
     An existing file at `path` is replaced only after everything has been written.
     """
     config = yield from sent_config(context, operation, domid, uuid, other)
     with closing(Asked(domid)) as asked:
         try:
-            with appearing_whole(operation, path) as (fd, partial), operation.measured(_grown(context, domid, partial)):
-                yield from _send(context, operation, domid, fd, path, config)
-                with writing(operation, path):
-                    yield from context.outside(lambda: os.fsync(fd))  # this can take long; a later fsync is quick
+            yield from _appearing(
+                context, operation, path, lambda partial: _send(context, operation, domid, partial, path, config)
+            )
         except Exception as error:
             if code := (yield from let_go_on(context, domid, asked=asked())):
                 raise stuck(operation, code) from error
@@ -85,15 +86,29 @@ def save(
 def finish_save(
     context: Context, operation: Operation[None], domid: int, uuid: UUID, *, checkpoint: bool, leave_paused: bool
 ) -> Script[None]:
-    """End a domain that was saved, or let it go on. This is a part of a script."""
+    """End a domain that was saved, or let it go on. This is a part of a script.
+
+    A domain that is not paused as it should be stays suspended: what it did from then on would be in no file.
+    """
     if leave_paused:
-        yield from context.complete(lambda how: lib.libxl_domain_pause(context.pointer, domid, how), abortable=False)
+        code = yield from context.complete(
+            lambda how: lib.libxl_domain_pause(context.pointer, domid, how), abortable=False
+        )
+        if code and context.hypervisor.alive(domid, uuid):
+            message = f"{_SAVED} it could not be paused, and is still suspended: resume it, or destroy it"
+            raise describe(OperationFailed, message, operation, code)
     if leave_paused or checkpoint:
-        yield from go_on(context, domid)
+        try:
+            code = yield from go_on(context, domid)
+        except Error as error:  # it is not known how the guest is
+            message = f"{_SAVED} the guest may still be suspended, for {error}: look at it, and resume it"
+            raise describe(OperationFailed, message, operation) from error
+        if code and context.hypervisor.alive(domid, uuid):
+            raise stuck(operation, code, _SAVED)
         return
     code = yield from end(context, operation, domid, uuid, abortable=False)
     if code not in {0, lib.ERROR_DOMAIN_NOTFOUND}:
-        raise describe(OperationFailed, "it is saved, but still here, suspended: destroy it", operation, code)
+        raise describe(OperationFailed, f"{_SAVED} still here, suspended: destroy it", operation, code)
 
 
 def sent_config(
@@ -108,15 +123,33 @@ def sent_config(
     return to_json(context.pointer, config)
 
 
-def _send(context: Context, operation: Operation[None], domid: int, fd: int, path: str, config: str) -> Script[None]:
+def _appearing(
+    context: Context, operation: Operation[None], path: str, write: Callable[[PartialFile], Script[None]]
+) -> Script[None]:
+    """Let a script write a file, which appears when it is complete. A slow disk holds up this operation only."""
+    made: list[PartialFile] = []
+    yield from context.outside(lambda: made.append(PartialFile(operation, path)))
+    with closing(made[0]) as partial:
+        try:
+            yield from write(partial)
+            yield from context.outside(partial.appear)
+        except Exception:
+            with suppress(OperationFailed):  # there is no thread for it: it is removed here
+                yield from context.outside(partial.close)
+            raise
+
+
+def _send(
+    context: Context, operation: Operation[None], domid: int, partial: PartialFile, path: str, config: str
+) -> Script[None]:
     """Write a domain to a file. The domain is suspended afterwards."""
-    with writing(operation, path):
-        savefile.write(fd, config)
-        stream_header.make_room(fd)
-        with context.sheltered(fd, stream_header.SIZE) as stream:
+    with writing(operation, path), operation.measured(_grown(context, domid, partial.path)):
+        savefile.write(partial.fd, config)
+        stream_header.make_room(partial.fd)
+        with context.sheltered(partial.fd, stream_header.SIZE) as stream:
             code = yield from context.complete(
                 lambda how: lib.libxl_domain_suspend(context.pointer, domid, stream, 0, how),
-                may_abort=stream_header.has_passed(fd),
+                may_abort=stream_header.has_passed(partial.fd),
                 asks=domid,
             )
     if code == 0 and operation.stopped is not None:
@@ -283,8 +316,12 @@ def received_config(
 
 def core_dump(context: Context, operation: Operation[None], domid: int, path: str) -> Script[None]:
     """Write a domain's memory to a file, as ``xl dump-core``. A failure leaves no new file and keeps an old one."""
-    with appearing_whole(operation, path) as (_, partial), operation.measured(_grown(context, domid, partial)):
-        there = os.fsencode(partial)
+    yield from _appearing(context, operation, path, lambda partial: _dump(context, operation, domid, partial.path))
+
+
+def _dump(context: Context, operation: Operation[None], domid: int, path: str) -> Script[None]:
+    there = os.fsencode(path)
+    with operation.measured(_grown(context, domid, path)):
         event = yield from context.workers.call(lib.PYXEN_CORE_DUMP, domid=domid, payload=there + b"\0")
         if event is not None:
             code = event.code

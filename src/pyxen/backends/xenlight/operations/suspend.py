@@ -123,14 +123,15 @@ def let_go_on(context: Context, domid: int, *, asked: bool, patience: float = _T
     return (yield from go_on(context, domid))
 
 
-def stuck(operation: Operation[Any], code: int) -> OperationFailed:
-    """Return the exception for an operation that failed, and whose guest could not be resumed after that.
+def stuck(operation: Operation[Any], code: int, so_far: str = "failed, and") -> OperationFailed:
+    """Return the exception for an operation whose guest could not be resumed at its end.
 
     Args:
         operation: The operation.
         code: libxl's code for the resume.
+        so_far: What has become of the operation otherwise.
     """
-    message = "failed, and the guest could not be resumed: it is suspended"
+    message = f"{so_far} the guest could not be resumed: it is suspended"
     why = failure(operation, code)
     if isinstance(why, QmpError):
         return describe(QmpError, f"{message}, since its QEMU has ended: destroy it", operation, code)

@@ -7,13 +7,14 @@ from collections.abc import Collection
 from typing import Final
 from uuid import UUID
 
+from pyxen._common.endings import has_ended
 from pyxen._common.starts import started
 from pyxen.backends.base import DomainRef
 from pyxen.backends.xenlight.libxl.context import Context
 from pyxen.backends.xenlight.libxl.event_loop import Script, Wait
-from pyxen.records.info import ENDS, DomainInfo, DomainState
+from pyxen.records.info import ENDS, DomainInfo, DomainState, ShutdownReason
 
-__all__ = ["wait", "wait_start"]
+__all__ = ["wait", "wait_end", "wait_start"]
 
 _FIRST_LOOK: Final = 0.01  # seconds
 _MOST_APART: Final = 0.2  # seconds
@@ -34,10 +35,24 @@ def wait(context: Context, domid: int, uuid: UUID, states: Collection[DomainStat
             if info.state in states:
                 return info
             if ENDS.issuperset(states) and info.state not in ENDS:
-                yield Wait(token)
+                yield from context.report(token)
             else:
-                yield Wait(token, until=time.monotonic() + apart)
+                yield from context.report(token, until=time.monotonic() + apart)
                 apart = min(2 * apart, _MOST_APART)
+
+
+def wait_end(context: Context, token: int, domid: int, uuid: UUID) -> Script[ShutdownReason | int | None]:
+    """Wait until the guest of a watched domain has ended, and return how; None if the domain is gone.
+
+    A guest that is suspended, as for a save or a migration, has not ended: it may go on.
+    """
+    while True:
+        info = context.hypervisor.glance_at(domid)
+        if info is None or info.uuid != uuid or info.state is DomainState.DYING:
+            return None
+        if has_ended(info.shutdown_reason):
+            return info.shutdown_reason
+        yield from context.report(token)
 
 
 def wait_start(context: Context, uuid: UUID, after: DomainRef | None) -> Script[DomainInfo]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Final
@@ -14,6 +12,7 @@ from typing import Final
 from pyxen._common.xenstore import refused, shown_permissions, stored_permissions
 from pyxen.backends.store import Nodes, Store, StoreTransaction
 from pyxen.backends.xenlight.xenstore.connection import Connection, Request, Verb
+from pyxen.backends.xenlight.xenstore.turns import Turns
 from pyxen.backends.xenlight.xenstore.watches import Watches
 from pyxen.errors import ConnectFailed, DomainNotFound, HostClosed
 from pyxen.records.xenstore import NodeChange, NodePermissions
@@ -108,11 +107,10 @@ class StoreClient(_Nodes, Store):
     ) -> None:
         self._connect = connect
         self._releasing = releasing
-        self._lock = threading.Lock()
+        self._turns = Turns()
         self._pid = os.getpid()
         self._connection: Connection | None = None
         self._closed = False
-        self._fell_silent = 0.0
         self._watches = Watches(connect)
 
     def begin(self) -> StoreTransaction:
@@ -134,7 +132,7 @@ class StoreClient(_Nodes, Store):
         if self._pid != os.getpid():
             return  # the connections belong to the parent
         self._watches.close()
-        with self._lock:
+        with self._turns.lock:
             self._closed = True
             if self._connection is not None:
                 self._connection.close()
@@ -142,20 +140,12 @@ class StoreClient(_Nodes, Store):
     @contextlib.contextmanager
     def _connected(self) -> Iterator[Connection]:
         self._check_open()  # check first: after a fork, a thread that was not copied may hold the lock
-        asked = time.monotonic()
-        with self._releasing(), self._lock:
+        with self._releasing(), self._turns.taken():
             self._check_open()
-            if asked < self._fell_silent:  # threads that waited meanwhile do not wait again, one after the other
-                raise ConnectFailed("xenstored did not answer another thread: is it stopped?")
-            try:
-                if self._connection is None:
-                    # All that is asked outside of transactions can be asked twice.
-                    self._connection = self._connect(repeats=True)
-                yield self._connection
-            except ConnectFailed as error:
-                if isinstance(error.__cause__, TimeoutError):
-                    self._fell_silent = time.monotonic()
-                raise
+            if self._connection is None:
+                # All that is asked outside of transactions can be asked twice.
+                self._connection = self._connect(repeats=True)
+            yield self._connection
 
     def _check_open(self) -> None:
         if self._closed or self._pid != os.getpid():

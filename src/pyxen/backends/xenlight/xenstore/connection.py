@@ -24,7 +24,7 @@ from pyxen._common.shortage import REMEDY, is_shortage
 from pyxen._common.xenstore import refused
 from pyxen.errors import ConnectFailed, NotPrivileged
 
-__all__ = ["Connection", "Request", "Verb", "WatchEvent", "answers", "check_answers"]
+__all__ = ["Connection", "Request", "Verb", "WatchEvent", "answers", "check_answers", "is_silence", "silent"]
 
 _LOG = logger("pyxen.xenstore")
 
@@ -98,8 +98,20 @@ def answers() -> bool:
     try:
         check_answers()
     except ConnectFailed as error:
-        return not isinstance(error.__cause__, (TimeoutError, BlockingIOError))
+        return not is_silence(error)
     return True
+
+
+def is_silence(error: ConnectFailed) -> bool:
+    """Tell whether a connection failed because xenstored does not answer, or accepts nobody."""
+    return isinstance(error.__cause__, (TimeoutError, BlockingIOError))
+
+
+def silent() -> ConnectFailed:
+    """Return the exception for a xenstored that has not answered libxl either."""
+    error = ConnectFailed(_SILENT.format(PATIENCE))
+    error.__cause__ = TimeoutError()
+    return error
 
 
 class Connection:
