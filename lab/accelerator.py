@@ -72,7 +72,8 @@ def _try(release: Release, image: Image, work: Path, *, must: bool) -> None:
     except LabError as error:
         if must:
             raise
-        say(f"Xen {release.xen}: KVM is of no use here, so the processor is emulated: {str(error).splitlines()[0]}")
+        why = str(error).splitlines()[0]
+        say(f"Xen {release.xen}: KVM is of no use here, so the processor is emulated: {why} (kept in {work.parent})")
         (work / _REFUSED).write_text(str(error), encoding="utf-8")
 
 

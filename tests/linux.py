@@ -8,8 +8,8 @@ __all__ = ["LINUX"]
 
 _FOLDER: Final = "/usr/share/pyxen-guests"
 # Without looks for hardware that no guest here has and through its own page tables, and without tests of ciphers: in an
-# emulated machine they take a quarter of the time until it is up.
-_CMDLINE: Final = "console=hvc0 quiet pci=off rodata=off cryptomgr.notests"
+# emulated machine they take a quarter of the time until it is up. Debian's kernel does not crash for sysrq otherwise.
+_CMDLINE: Final = "console=hvc0 quiet pci=off rodata=off cryptomgr.notests sysrq_always_enabled"
 
 LINUX: Final[dict[str, Any]] = {
     "kernel": f"{_FOLDER}/vmlinux",

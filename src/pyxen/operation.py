@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 from pyxen._durations import timeout_of
 from pyxen.errors import DomainNotFound, HostClosed, OperationCancelled, OperationFailed
 
-__all__ = ["Calls", "Operation", "Progress", "StopReason", "describe", "finish"]
+__all__ = ["Calls", "Operation", "Progress", "StopReason", "describe", "finish", "has_begun"]
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -407,6 +407,11 @@ class Calls:
     def file(self, fd: int) -> FileIO:
         """Return a descriptor as a raw file, which closes it."""
         return FileIO(fd, "r+")
+
+
+def has_begun(operation: Operation[Any]) -> bool:
+    """Tell whether something carries an operation out, or has: otherwise it will never end."""
+    return operation._run.runner is not None  # noqa: SLF001 (of this module's own class)
 
 
 def describe(cls: type[E], message: str, operation: Operation[Any], code: int | None = None) -> E:

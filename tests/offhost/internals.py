@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyxen.backends.xenlight.libxl
-from pyxen import DomainConfig, DomainInfo, Host
+from pyxen import ConnectFailed, DomainConfig, DomainInfo, Host
 from pyxen.records.endpoints import SpiceEndpoint
 from tests.offhost.setup import Release
 
@@ -200,6 +200,19 @@ def replace_let_go_on(monkeypatch: pytest.MonkeyPatch, script: Callable[..., obj
     from pyxen.backends.xenlight.migration import remus
 
     monkeypatch.setattr(remus, "let_go_on", script)
+
+
+def refuse_replace(monkeypatch: pytest.MonkeyPatch, host: Host, times: int) -> None:
+    """Let a host's writes of nodes with a certain value fail so many times, as if xenstored did not answer."""
+    hypervisor: Any = host._backend._hypervisor  # type: ignore[attr-defined]  # what suspends are taken back by
+    real, left = hypervisor.replace, [ConnectFailed("no xenstored")] * times
+
+    def replace(*arguments: str) -> bool:
+        if left:
+            raise left.pop()
+        return bool(real(*arguments))
+
+    monkeypatch.setattr(hypervisor, "replace", replace)
 
 
 def refused_watches(domids: Sequence[int]) -> list[tuple[int, int]]:

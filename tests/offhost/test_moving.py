@@ -28,7 +28,7 @@ from pyxen.errors import (
 from pyxen.records.info import DomainState, ShutdownReason
 from tests.offhost import moves
 from tests.offhost.host import OffHost, until
-from tests.offhost.internals import expect_other_workers, replace_let_go_on
+from tests.offhost.internals import expect_other_workers, refuse_replace, replace_let_go_on
 from tests.offhost.world import PAGE
 
 Configure = Callable[..., DomainConfig]
@@ -434,6 +434,28 @@ def test_who_reads_is_slow(offhost: OffHost, guest: Domain) -> None:
         guest.save(there, timeout=0.5)
     assert guest.info().is_running
     assert remembers(offhost, guest)
+
+
+@pytest.mark.parametrize("times", [1, 99])
+def test_a_guest_goes_on_though_xenstored_did_not_answer(
+    host: pyxen.Host, guest: Domain, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    refuse_replace(monkeypatch, host, times)
+    here, there = socket.socketpair()
+    with here, there:
+        saving = guest.begin.save(there)
+        assert here.recv(1)  # it reads no more
+        until(lambda: guest.info().shutdown_reason is ShutdownReason.SUSPEND, "the guest does not suspend")
+        saving.cancel()
+        error = saving.exception(60)
+    if times == 1:  # perhaps another thread's query had failed
+        assert isinstance(error, OperationCancelled)
+        assert guest.info().is_running
+    else:
+        assert isinstance(error, OperationFailed)
+        assert "may still be suspended" in str(error)
+        monkeypatch.undo()
+        guest.resume()
 
 
 def test_a_domain_that_arrives_and_waits_for_its_console_is_cancelled_at_once(

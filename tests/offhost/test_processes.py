@@ -6,14 +6,16 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import pyxen
-from pyxen import DomainConfig
+from pyxen import Domain, DomainConfig
 from pyxen.errors import Error, HostClosed, OperationCancelled, OperationFailed, OperationTimeout
 from tests.forks import check_no_lock_is_waited_for, told_by_a_child
 from tests.offhost.host import OffHost, children, until
@@ -181,59 +183,80 @@ def test_a_host_is_closed_while_a_worker_hangs(offhost: OffHost, config: Configu
     assert offhost.left() == []
 
 
+@dataclass
+class SlowDisk:
+    """A call of `os` on certain paths that waits until it may go on."""
+
+    waits: threading.Event = field(default_factory=threading.Event)
+    goes_on: threading.Event = field(default_factory=threading.Event)
+
+    @contextmanager
+    def instead_of(self, monkeypatch: pytest.MonkeyPatch, call: str, part: str = "") -> Iterator[None]:
+        """Let the call, on paths with this part, wait for as long as the context lasts."""
+        real = getattr(os, call)
+
+        def wait(first: Any, *others: Any, **named: Any) -> Any:
+            if part in str(first):
+                self.waits.set()
+                assert self.goes_on.wait(60)
+            return real(first, *others, **named)
+
+        with monkeypatch.context() as disk:
+            disk.setattr(os, call, wait)
+            try:
+                yield
+            finally:
+                self.goes_on.set()
+
+
+def check_others_go_on(disk: SlowDisk, other: Domain) -> None:
+    """Check that deadlines pass and other operations end while the disk is slow."""
+    assert disk.waits.wait(20)
+    late = other.begin.shutdown(timeout=0.1)
+    with pytest.raises(OperationTimeout):
+        late.result(20)
+    other.begin.pause().result(20)
+
+
 @pytest.mark.parametrize("slow", ["open", "fsync", "rename"])
 def test_the_disk_of_a_save_holds_up_nothing_else(
     offhost: OffHost, host: pyxen.Host, config: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slow: str
 ) -> None:
     web, other = host.create(config()), host.create(config(name="other"))
     offhost.guest(web.domid).obey()
-    waits, goes_on, real = threading.Event(), threading.Event(), getattr(os, slow)
-
-    def wait(path: Any, *arguments: Any, **given: Any) -> Any:
-        if slow != "open" or ".save." in str(path):
-            waits.set()
-            assert goes_on.wait(60)
-        return real(path, *arguments, **given)
-
-    with monkeypatch.context() as disk:
-        disk.setattr(os, slow, wait)
+    disk = SlowDisk()
+    with disk.instead_of(monkeypatch, slow, ".save." if slow == "open" else ""):
         begun = web.begin.save(tmp_path / "save")
-        try:
-            assert waits.wait(20)
-            late = other.begin.shutdown(timeout=0.1)
-            with pytest.raises(OperationTimeout):
-                late.result(20)
-            other.begin.pause().result(20)
-        finally:
-            goes_on.set()
+        check_others_go_on(disk, other)
+        disk.goes_on.set()
         begun.result(60)
     assert [path.name for path in tmp_path.iterdir()] == ["save"]
+
+
+def test_a_save_that_is_cancelled_while_its_file_is_made(
+    offhost: OffHost, host: pyxen.Host, config: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    web, disk = host.create(config()), SlowDisk()
+    with disk.instead_of(monkeypatch, "open", ".save."):
+        begun = web.begin.save(tmp_path / "save")
+        assert disk.waits.wait(20)
+        begun.cancel()
+        disk.goes_on.set()
+        assert isinstance(begun.exception(20), OperationCancelled)
+    assert [*tmp_path.iterdir()] == []
+    assert offhost.store.read(f"/local/domain/{web.domid}/control/shutdown") == ""  # it was not asked
 
 
 @pytest.mark.parametrize(("slow", "code"), [("fsync", 0), ("rename", 0), ("unlink", -3)])
 def test_the_disk_of_a_core_dump_holds_up_nothing_else(
     host: pyxen.Host, config: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slow: str, code: int
 ) -> None:
-    web, other = host.create(config()), host.create(config(name="other"))
-    waits, goes_on, real = threading.Event(), threading.Event(), getattr(os, slow)
-
-    def wait(*arguments: Any, **given: Any) -> None:
-        waits.set()
-        assert goes_on.wait(60)
-        real(*arguments, **given)
-
+    web, other, disk = host.create(config()), host.create(config(name="other")), SlowDisk()
     end_core_dumps(monkeypatch, code)
-    with monkeypatch.context() as disk:
-        disk.setattr(os, slow, wait)
+    with disk.instead_of(monkeypatch, slow):
         begun = web.begin.core_dump(tmp_path / "core")
-        try:
-            assert waits.wait(20)
-            late = other.begin.shutdown(timeout=0.1)
-            with pytest.raises(OperationTimeout):
-                late.result(20)
-            other.begin.pause().result(20)
-        finally:
-            goes_on.set()
+        check_others_go_on(disk, other)
+        disk.goes_on.set()
         error = begun.exception(20)
     assert [path.name for path in tmp_path.iterdir()] == ([] if code else ["core"])
     assert (error is None) is (code == 0)

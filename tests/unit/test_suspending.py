@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import gc
+import threading
 
 import pytest
 
@@ -51,14 +51,27 @@ def test_what_could_not_begin_is_forgotten() -> None:
     assert not operation.done()
 
 
-def test_what_ctrl_c_kept_from_its_beginning_is_forgotten_with_it() -> None:
+def test_what_ctrl_c_kept_from_its_beginning_is_forgotten() -> None:
     operation: Operation[None] = Operation("save", 1)
     with pytest.raises(KeyboardInterrupt), alone("web", operation, 1):
-        raise KeyboardInterrupt  # it may have begun, and then somebody has it
+        raise KeyboardInterrupt
+    begin().set_result(None)
+    assert not operation.done()
+
+
+def test_what_has_begun_before_ctrl_c_counts_until_its_end() -> None:
+    operation: Operation[None] = Operation("save", 1)
+
+    def begin_late() -> None:
+        with alone("web", operation, 1):
+            operation.carried_by(lambda _: None, threading.current_thread())
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        begin_late()
     with pytest.raises(InvalidState):
         begin()
-    del operation
-    gc.collect()
+    operation.set_result(None)
     begin().set_result(None)
 
 

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any, Final
 
-from pyxen.errors import InvalidArgument
+from pyxen.errors import Error, InvalidArgument
 from pyxen.operation import Operation, describe
 
 __all__ = ["PartialFile", "appearing_whole", "writing"]
@@ -94,6 +94,8 @@ def writing(operation: Operation[Any], path: str) -> Iterator[None]:
     """
     try:
         yield
+    except Error:  # some of pyxen's are an OSError or a ValueError, too
+        raise
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise describe(InvalidArgument, f"cannot write {path}: {reason}", operation) from error

@@ -14,7 +14,7 @@ from typing import Any, Final
 from weakref import WeakValueDictionary
 
 from pyxen._common.preconditions import being_suspended
-from pyxen.operation import Operation
+from pyxen.operation import Operation, has_begun
 
 __all__ = ["alone", "check_resumable"]
 
@@ -22,9 +22,9 @@ _KEEPS: Final = "suspend"
 """The verb whose guest stays suspended for whoever resumes it. All others copy the guest's memory meanwhile."""
 
 _going: Final[WeakValueDictionary[Hashable, Operation[Any]]] = WeakValueDictionary()
-"""By the domain. An operation that has ended does not count. One that never began is collected sooner or later."""
+"""By the domain. An operation that has ended does not count."""
 
-_gate = threading.Lock()
+_gate = threading.RLock()  # a signal handler may save guests, too
 
 
 @contextmanager
@@ -46,9 +46,9 @@ def alone(domain: Hashable, operation: Operation[Any], domid: int) -> Iterator[N
         _going[domain] = operation
     try:
         yield
-    except Exception:  # it has not begun; after Ctrl-C it may have, and ends by itself
+    except BaseException:
         with _gate:
-            if _going.get(domain) is operation:
+            if not has_begun(operation) and _going.get(domain) is operation:
                 del _going[domain]
         raise
 
@@ -73,7 +73,7 @@ def _unfinished(domain: Hashable) -> Operation[Any] | None:
 def _forget() -> None:
     """Forget the operations in the child of a fork: they are the parent's."""
     global _gate  # noqa: PLW0603 (a thread of the parent may hold the old one)
-    _gate = threading.Lock()
+    _gate = threading.RLock()
     _going.clear()
 
 

@@ -56,8 +56,9 @@ class Domain(DomainDevices, DomainResources):
         With ``on_poweroff="destroy"``, the default, the domain is gone afterwards. Otherwise it stays, shut down. A
         guest that is suspended meanwhile, as by a checkpoint, has not ended, and is still waited for. One that ends in
         another way, e.g. crashes, is an error: its domain is destroyed if the setting for that, e.g. ``on_crash``, says
-        ``destroy``, and is otherwise left as it is, for a supervisor or for you. Whoever else destroys the domain, or
-        saves or moves it, ends the wait, too.
+        ``destroy``, and is otherwise left as it is, for a supervisor or for you. Through libvirt, that is seen only if
+        its daemon has not removed or restarted the domain yet. Whoever else destroys the domain, or saves or moves it,
+        ends the wait, too.
 
         Args:
             wait: False returns as soon as the guest has acknowledged the request, as ``xl shutdown``.

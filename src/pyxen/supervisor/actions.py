@@ -108,13 +108,8 @@ def study(
     Raises:
         DomainNotFound: It is gone.
     """
-    domain = host.domains.get(domid)
-    if domain is None or domain.uuid != uuid:
-        raise DomainNotFound("it is gone", domid=domid)
+    domain, info = _found(host, domid, uuid)
     try:
-        info = domain.info()
-        if info.state is DomainState.DYING:
-            raise DomainNotFound("it is gone", domid=domid)
         reason = info.shutdown_reason
         if info.state not in ENDS or reason is None:
             return None
@@ -129,6 +124,31 @@ def study(
         return reason
     action = action_for(config, reason)
     return None if action is None else Case(domain, config.name, reason, action, following)
+
+
+def _found(host: Host, domid: int, uuid: UUID) -> tuple[Domain, DomainInfo]:
+    """Return a domain and how it is.
+
+    Raises:
+        DomainNotFound: It is gone, or will be once Xen has freed its memory.
+    """
+    domain = host.domains.get(domid)
+    if domain is None or domain.uuid != uuid:
+        raise DomainNotFound("it is gone", domid=domid)
+    info = domain.info()
+    if info.state is DomainState.DYING:
+        raise DomainNotFound("it is gone", domid=domid)
+    return domain, info
+
+
+def has_ended_still(host: Host, domid: int, uuid: UUID) -> bool:
+    """Tell whether a domain that had ended is still there as it was; after a destroy that failed, without a name too.
+
+    Raises:
+        DomainNotFound: It is gone.
+    """
+    _, info = _found(host, domid, uuid)
+    return info.state in ENDS
 
 
 def _of_next_start(host: Host, domain: Domain, config: DomainConfig) -> DomainConfig:
@@ -179,7 +199,7 @@ def fulfil(case: Case, host: Host, dumper: Dumper) -> Outcome:
             case.domain.destroy()
     except DomainNotFound:
         raise
-    except Error as error:
+    except Error as error:  # also if the host is closed meanwhile: what a destroy had begun is not undone
         raise Unremoved(error, outcome) from error
     return create_anew(case, outcome, host)
 

@@ -23,7 +23,18 @@ from pyxen.events import DomainCreated, DomainDestroyed, DomainShutdown, Event, 
 from pyxen.host import Host
 from pyxen.readers.events import EventReader
 from pyxen.records.info import ENDS, DomainInfo, DomainState, ShutdownReason
-from pyxen.supervisor.actions import _LOG, Case, Outcome, Unremoved, create_anew, fulfil, may_pass, passes, study
+from pyxen.supervisor.actions import (
+    _LOG,
+    Case,
+    Outcome,
+    Unremoved,
+    create_anew,
+    fulfil,
+    has_ended_still,
+    may_pass,
+    passes,
+    study,
+)
 from pyxen.supervisor.core_dump import Dumper
 from pyxen.supervisor.policy import DUMPS, RESTARTS, Brake
 from pyxen.supervisor.watchers import watcher_of
@@ -295,12 +306,24 @@ class _Work:
         try:
             found = study(self._host, *key, self._leave)
         except DomainNotFound:
-            self._later(lambda: self._go_on(key, lambda: self._settle(key, _Phase.RUNS)))
+            self._later(lambda: self._settle(key, _Phase.RUNS))
             return
         if isinstance(found, Case):
             self._later(lambda: then(key, found))
         else:
             self._later(lambda: self._settle(key, _Phase.RUNS) if found is None else self._leave_be(key))
+
+    def _look_after_failure(self, key: _Key, case: Case) -> None:
+        """Find out what became of a domain whose removal has failed. Runs on an action thread.
+
+        Nothing but whether it is there is asked: a destroy that failed can have taken its name and its configuration.
+        """
+        try:
+            ended = has_ended_still(self._host, *key)
+        except DomainNotFound:
+            self._later(lambda: self._go_on(key, lambda: self._leave_to_others(key, case)))
+            return
+        self._later(lambda: self._carry_out(key, case) if ended else self._settle(key, _Phase.RUNS))
 
     def _judge(self, key: _Key, case: Case) -> None:
         """Act on a case now, or later if it is a restart that must be delayed."""
@@ -333,7 +356,11 @@ class _Work:
         domain = self._known(key)
         if domain is not None:  # otherwise someone destroyed it, and there is nothing to restart
             domain.phase = _Phase.IN_HAND
-            self._act(key, lambda: self._study(key, self._carry_out))
+            doubt = self._doubts.get(key)
+            if doubt is None:
+                self._act(key, lambda: self._study(key, self._carry_out))
+            else:
+                self._act(key, lambda: self._look_after_failure(key, doubt[0]))
 
     def _carry_out(self, key: _Key, case: Case) -> None:
         self._act(key, lambda: self._fulfil(key, case), dumps=case.action in DUMPS)
@@ -363,6 +390,10 @@ class _Work:
     def _doubt(self, key: _Key, case: Case, error: Error, outcome: Outcome) -> None:
         """Note that a domain may be gone or not, and find out later. Runs on an action thread."""
         outcome = replace(outcome, error=error, config=case.config if case.action in RESTARTS else None)
+        if isinstance(error, OperationCancelled):
+            _LOG.info("%s: this supervisor was stopped, and what became of it is not known", case)
+            self._tell(outcome)
+            return
         if not passes(error):
             _LOG.error("%s: %s failed, it stays as it is: %s", case, case.action, error)
             self._later(lambda: self._leave_be(key))

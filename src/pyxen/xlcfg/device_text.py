@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar
 
 from pyxen.config import Device, Disk, DomainConfig, Part, settings_of
 from pyxen.config.checks import hide_keys
-from pyxen.errors import ConfigError, ParseError
+from pyxen.errors import ConfigError, LossyConversion, ParseError
 from pyxen.losses import Loss, OnLoss, report, shown
 from pyxen.xlcfg.device_grammars import GRAMMARS, Grammar
 from pyxen.xlcfg.disk import read_disk_arguments
@@ -38,12 +38,16 @@ def read_arguments(kind: type[D], arguments: Sequence[str]) -> D:
     """Read a device from the arguments of a command such as ``xl block-attach``.
 
     Raises:
-        ParseError: xl would refuse them.
-        LossyConversion: xl would ignore a word of them in a configuration file.
+        ParseError: xl would refuse them, or ignore a word of them in a configuration file.
     """
-    if issubclass(kind, Disk):
-        return _read(kind, lambda note: read_disk_arguments(arguments, note), "raise")
-    return read_device(kind, ",".join(arguments), "raise")
+    try:
+        if issubclass(kind, Disk):
+            return _read(kind, lambda note: read_disk_arguments(arguments, note), "raise")
+        return read_device(kind, ",".join(arguments), "raise")
+    except LossyConversion as error:
+        key = _grammar(kind).key
+        words = "; ".join(f"{loss.value}: {loss.reason}" for loss in error.losses)
+        raise ParseError(f"{key}: correct or leave out what would have no effect: {words}", path=key) from None
 
 
 def _read(kind: type[D], read: Callable[[Note], Any], on_loss: OnLoss) -> D:

@@ -334,6 +334,24 @@ def test_a_domain_of_which_xen_keeps_something(
         assert told.next().restarted is not None
 
 
+def test_a_destroy_that_took_only_the_name(
+    host: Host, backend: FakeBackend, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What libxl removes first is its part of xenstore: what is left has neither a name nor a configuration."""
+    monkeypatch.setattr(supervisor_module, "_LEAST_APART", 0.01)
+    backend.at_once = {"config", "userdata"}
+    with supervise(host, told):
+        backend.tell(end(backend, 3, ShutdownReason.REBOOT))
+        index = next(index for index, info in enumerate(backend.infos) if info.domid == 3)
+        destroy = begun(backend, "destroy")[0]
+        backend.infos[index] = replace(backend.infos[index], name=None)
+        destroy.set_exception(LockFailed("no space"))
+        begun(backend, "destroy", 2)[-1].set_result(None)
+        backend.infos.pop(index)
+        begun(backend, "create")[0].set_result(DomainRef(7, uuid.UUID(int=3)))
+        assert told.next().restarted is not None
+
+
 def test_a_domain_that_was_set_aside_by_a_call_that_failed(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervisor_module, "_LEAST_APART", 0.01)
     preserve = Domain.preserve

@@ -53,7 +53,7 @@ class _Watch:
         """Begin with nothing, in the child of a fork too: there the thread is the parent's, and a lock may be held."""
         self._watched: weakref.WeakSet[Watched] = weakref.WeakSet()
         self._wake = threading.Event()
-        self._gate = threading.Lock()
+        self._gate = threading.RLock()  # reentrant, as `opening` is
         self._thread: threading.Thread | None = None
         self.opening = Turns(threading.RLock())  # reentrant: a signal handler may open a host, too
         """The turns of threads that have libxl open a connection."""
@@ -63,9 +63,12 @@ class _Watch:
         with self._gate:
             self._watched.add(watched)
             if self._thread is None:
-                thread = threading.Thread(target=self._run, name="pyxen-hung-xenstored", daemon=True)
-                thread.start()
-                self._thread = thread
+                self._thread = threading.Thread(target=self._run, name="pyxen-hung-xenstored", daemon=True)
+                try:
+                    self._thread.start()
+                except BaseException:
+                    self._thread = None
+                    raise
 
     def remove(self, watched: Watched) -> None:
         """Stop looking at something."""

@@ -20,7 +20,7 @@ from pyxen.backends.xenlight.migration.migrate import head
 from pyxen.backends.xenlight.migration.peer_channel import Lost, PeerChannel
 from pyxen.backends.xenlight.migration.stream_relay import Passed, relay_from, relay_to
 from pyxen.backends.xenlight.operations.save import Stream, finish_save, received_config, restored
-from pyxen.backends.xenlight.operations.suspend import Asked, let_go_on, stuck
+from pyxen.backends.xenlight.operations.suspend import Asked, let_go_on
 from pyxen.backends.xenlight.operations.threaded_operations import ThreadedOperation
 from pyxen.backends.xenlight.operations.xl_lock import locked
 from pyxen.config import DomainConfig
@@ -65,9 +65,8 @@ def save_over(
             try:
                 relay_from(threaded, channel, send)
                 _sync(channel.read_fd)
-            except BaseException as error:
-                if code := threaded.do(lambda _: let_go_on(context, domain.domid, asked=asked), undoing=True):
-                    raise stuck(threaded.operation, code) from error
+            except BaseException:
+                threaded.do(lambda _: let_go_on(context, threaded.operation, domain.domid, asked=asked), undoing=True)
                 raise
         except Lost as error:
             message = f"cannot write to the descriptor: {error}; the domain goes on"

@@ -25,7 +25,7 @@ from pyxen.backends.xenlight.migration.stream_relay import Passed, relay_from, r
 from pyxen.backends.xenlight.operations.lifecycle import Made, end, remove, rename
 from pyxen.backends.xenlight.operations.room import await_memory
 from pyxen.backends.xenlight.operations.save import create_from_stream, received_config, sent_config
-from pyxen.backends.xenlight.operations.suspend import Asked, let_go_on, stuck
+from pyxen.backends.xenlight.operations.suspend import Asked, let_go_on
 from pyxen.backends.xenlight.operations.threaded_operations import ThreadedOperation
 from pyxen.backends.xenlight.operations.xl_lock import locked
 from pyxen.config import DomainType
@@ -155,12 +155,16 @@ class _DomainAtSource:
         raise_failure(operation, code)
 
     def _take_back(self, operation: Operation[Any]) -> Script[None]:
-        code = yield from let_go_on(self._context, self._domid, asked=self._asked)
+        stuck: Error | None = None
+        try:
+            yield from let_go_on(self._context, operation, self._domid, asked=self._asked)
+        except Error as error:  # it has its name again all the same
+            stuck = error
         info = self._context.hypervisor.domain(self._domid)
         if info is not None and info.name == self._name + AWAY:
             yield from rename(self._context, operation, self._domid, self._name)
-        if code != 0:
-            raise stuck(operation, code)
+        if stuck is not None:
+            raise stuck
 
     def _end(self, operation: Operation[Any]) -> Script[None]:
         code = yield from end(self._context, operation, self._domid, self._domain.uuid, abortable=False)

@@ -18,7 +18,7 @@ from pyxen.backends.xenlight.migration.migrate import head, through
 from pyxen.backends.xenlight.migration.peer_channel import Lost, PeerChannel
 from pyxen.backends.xenlight.migration.remus_stream import CheckpointedStream
 from pyxen.backends.xenlight.migration.stream_relay import Passed, relay_from
-from pyxen.backends.xenlight.operations.suspend import let_go_on, stuck
+from pyxen.backends.xenlight.operations.suspend import let_go_on
 from pyxen.backends.xenlight.operations.threaded_operations import ThreadedOperation
 from pyxen.errors import (
     BackupLost,
@@ -186,9 +186,8 @@ class _Primary:
         return info
 
     def _go_on(self, operation: Operation[Any]) -> Script[None]:
-        code = yield from let_go_on(self._context, self._domain.domid, asked=self._begun, patience=_TO_SUSPEND)
-        if code != 0:
-            raise stuck(operation, code)
+        domid = self._domain.domid
+        yield from let_go_on(self._context, operation, domid, asked=self._begun, patience=_TO_SUSPEND)
 
     def _lost(self, lost: Lost, stuck: Error | None, *, has_backup: bool) -> OperationFailed:
         if not has_backup:

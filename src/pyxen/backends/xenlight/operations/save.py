@@ -15,7 +15,7 @@ from pyxen._common.defaults import without_foreign_settings
 from pyxen.backends.base import Allow
 from pyxen.backends.xenlight.libxl.binding import CData, ffi, lib
 from pyxen.backends.xenlight.libxl.context import Context
-from pyxen.backends.xenlight.libxl.error_map import describe, raise_failure
+from pyxen.backends.xenlight.libxl.error_map import describe, raise_failure, stopped
 from pyxen.backends.xenlight.libxl.event_loop import Script
 from pyxen.backends.xenlight.libxl.lock import LIBXL
 from pyxen.backends.xenlight.libxl.marshal import Prepared, domain_config, prepare, to_json
@@ -76,9 +76,8 @@ def save(
             yield from _appearing(
                 context, operation, path, lambda partial: _send(context, operation, domid, partial, path, config)
             )
-        except Exception as error:
-            if code := (yield from let_go_on(context, domid, asked=asked())):
-                raise stuck(operation, code) from error
+        except Exception:
+            yield from let_go_on(context, operation, domid, asked=asked())
             raise
     yield from finish_save(context, operation, domid, uuid, checkpoint=checkpoint, leave_paused=leave_paused)
 
@@ -131,10 +130,13 @@ def _appearing(
     yield from context.outside(lambda: made.append(PartialFile(operation, path)))
     with closing(made[0]) as partial:
         try:
+            if operation.stopped is not None:  # while the disk was slow
+                raise stopped(operation)
             yield from write(partial)
             yield from context.outside(partial.appear)
         except Exception:
-            with suppress(OperationFailed):  # there is no thread for it: it is removed here
+            # Without a thread for it, it is removed here. Where it cannot be removed, the first error says more.
+            with suppress(OperationFailed, OSError):
                 yield from context.outside(partial.close)
             raise
 
@@ -143,7 +145,7 @@ def _send(
     context: Context, operation: Operation[None], domid: int, partial: PartialFile, path: str, config: str
 ) -> Script[None]:
     """Write a domain to a file. The domain is suspended afterwards."""
-    with writing(operation, path), operation.measured(_grown(context, domid, partial.path)):
+    with operation.measured(_grown(context, domid, partial.path)), writing(operation, path):
         savefile.write(partial.fd, config)
         stream_header.make_room(partial.fd)
         with context.sheltered(partial.fd, stream_header.SIZE) as stream:

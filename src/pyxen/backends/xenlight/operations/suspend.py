@@ -83,9 +83,7 @@ def suspend(context: Context, operation: Operation[None], domid: int) -> Script[
         )
         if code == 0 and operation.stopped is None:
             return
-        resumed = yield from let_go_on(context, domid, asked=asked())
-    if resumed != 0:
-        raise stuck(operation, resumed)
+        yield from let_go_on(context, operation, domid, asked=asked())
     raise_failure(operation, code or lib.ERROR_ABORTED)
 
 
@@ -97,7 +95,7 @@ def resume(context: Context, operation: Operation[None], domid: int) -> Script[N
 
 def go_on(context: Context, domid: int) -> Script[int]:
     """Resume a domain if it has suspended, and return libxl's code. As part of a clean-up, it cannot be stopped."""
-    info = context.hypervisor.domain(domid)
+    info = context.hypervisor.glance_at(domid)
     if info is None or (info.state, info.shutdown_reason) != (DomainState.SHUTDOWN, ShutdownReason.SUSPEND):
         return 0
     return (
@@ -107,20 +105,44 @@ def go_on(context: Context, domid: int) -> Script[int]:
     )
 
 
-def let_go_on(context: Context, domid: int, *, asked: bool, patience: float = _TO_SUSPEND) -> Script[int]:
-    """Let a guest continue after libxl gave up its suspend, and return libxl's code. This cannot be stopped.
+def let_go_on(
+    context: Context, operation: Operation[Any], domid: int, *, asked: bool, patience: float = _TO_SUSPEND
+) -> Script[None]:
+    """Let a guest continue after libxl gave up its suspend. This cannot be stopped.
 
     Args:
         context: The libxl context to use.
+        operation: The operation that suspended it.
         domid: The guest's domid.
         asked: Whether it was, or may have been, asked to suspend.
         patience: Seconds to wait for a guest that seems to have read the request.
+
+    Raises:
+        OperationFailed: It cannot be resumed, or it is not known whether it is suspended.
     """
-    if not asked:  # libxl tells Xen to suspend an HVM guest without drivers
-        context.hypervisor.take_back_suspend(domid)
-    elif not context.hypervisor.replace(_ENTRY.format(domid), _REQUEST, ""):
+    try:
+        if asked:
+            yield from _take_back(context, domid, patience)
+        else:  # libxl tells Xen to suspend an HVM guest without drivers
+            context.hypervisor.take_back_suspend(domid)
+        code = yield from go_on(context, domid)
+    except ConnectFailed as error:
+        message = f"failed, and the guest may still be suspended, for {error}: look at it, and resume it"
+        raise describe(OperationFailed, message, operation) from error
+    if code != 0:
+        raise stuck(operation, code)
+
+
+def _take_back(context: Context, domid: int, patience: float) -> Script[None]:
+    """Take back a request to suspend; if the guest has read it, wait until it has suspended."""
+    entry = _ENTRY.format(domid)
+    try:
+        taken = context.hypervisor.replace(entry, _REQUEST, "")
+    except ConnectFailed:  # perhaps only since another thread did not get an answer: once more, in a while
         yield from _await_end(context, domid, time.monotonic() + patience)
-    return (yield from go_on(context, domid))
+        taken = context.hypervisor.replace(entry, _REQUEST, "")
+    if not taken:
+        yield from _await_end(context, domid, time.monotonic() + patience)
 
 
 def stuck(operation: Operation[Any], code: int, so_far: str = "failed, and") -> OperationFailed:
@@ -145,7 +167,7 @@ def _await_end(context: Context, domid: int, until: float) -> Script[None]:
     """Wait until a domain has suspended or otherwise ended, or until a deadline by `time.monotonic`."""
     with context.watching(domid) as token:
         while time.monotonic() < until:
-            info = context.hypervisor.domain(domid)
+            info = context.hypervisor.glance_at(domid)
             if info is None or info.state in ENDS:
                 return
             yield Wait(token, lambda: 0, until=until)

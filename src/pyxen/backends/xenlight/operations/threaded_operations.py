@@ -40,7 +40,7 @@ class ThreadedOperation:
             self.wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         """Readable when the operation has been stopped."""
         self._context = context
-        self._gate = threading.Lock()
+        self._gate = threading.RLock()  # a coroutine that is collected may stop the operation on this thread
         self._step: Operation[Any] | None = None
         self._over = False
 
