@@ -16,6 +16,7 @@ from pyxen import ConnectFailed, DomainConfig, DomainState, Host, Operation, Ope
 from pyxen.backends.base import DomainRef
 from pyxen.backends.libvirt.backend import LibvirtBackend
 from pyxen.backends.libvirt.threaded_operations import _MOST_THREADS, ThreadedOperation, ThreadedOperations
+from pyxen.backends.libvirt.timer_thread import TimerThread
 from tests.raising import handlers_that_raise
 from tests.xen.support import wait_until
 
@@ -158,3 +159,20 @@ def abort_often() -> None:
             assert operation.exception(10) is None or isinstance(operation.exception(0), OperationCancelled)
     finally:
         threads.close()
+
+
+def test_what_fails_at_its_time_keeps_no_later_deadline_from_passing(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", lambda arguments: told.append(arguments.exc_value))
+    timer, passed, error = TimerThread("timer"), threading.Event(), ZeroDivisionError()
+
+    def fail() -> None:
+        raise error
+
+    timer.at(time.monotonic(), fail)
+    timer.at(time.monotonic() + 0.01, passed.set)
+    try:
+        assert passed.wait(20)
+    finally:
+        timer.close()
+    assert told == [error]

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from pyxen._common.shield import shielded
 from pyxen._common.shortage import shortage
 from pyxen.errors import OperationFailed
 
@@ -51,5 +52,5 @@ class TimerThread:
                 if not self._open:
                     return
                 call = heapq.heappop(self._due)[2]
-            call()
+            shielded(call)
             del call  # release what it holds while the thread waits
