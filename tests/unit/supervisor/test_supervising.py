@@ -61,6 +61,13 @@ def backend() -> FakeBackend:
 
 
 @pytest.fixture
+def again_at_once(backend: FakeBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the supervisor try again soon, and let a destroy end when the test says so."""
+    monkeypatch.setattr(supervisor_module, "_LEAST_APART", 0.01)
+    backend.at_once = {"config", "userdata"}
+
+
+@pytest.fixture
 def host(backend: FakeBackend) -> Iterator[Host]:
     with Host(backend) as host:
         yield host
@@ -246,12 +253,9 @@ def test_short_lives_are_counted_however_late_events_come(
     assert [text.partition(" in a row")[0][-7:] for text in warnings] == [f"{count} times" for count in range(1, 5)]
 
 
+@pytest.mark.usefixtures("again_at_once")
 @pytest.mark.parametrize("error", [LockFailed("another has it"), ConnectFailed("no xenstored")])
-def test_what_fails_for_a_reason_that_passes(
-    host: Host, backend: FakeBackend, told: Told, monkeypatch: pytest.MonkeyPatch, error: Error
-) -> None:
-    monkeypatch.setattr(supervisor_module, "_LEAST_APART", 0.01)
-    backend.at_once = {"config", "userdata"}
+def test_what_fails_for_a_reason_that_passes(host: Host, backend: FakeBackend, told: Told, error: Error) -> None:
     with supervise(host, told):
         backend.tell(end(backend, 3, ShutdownReason.POWEROFF))
         for count in (1, 2, 3):
@@ -273,13 +277,10 @@ def destroyed_in_doubt(backend: FakeBackend, domid: int, *, event_first: bool = 
         backend.tell(gone)
 
 
+@pytest.mark.usefixtures("again_at_once")
 @pytest.mark.parametrize("event_first", [True, False])
-def test_a_destroy_that_took_effect_and_failed(
-    host: Host, backend: FakeBackend, told: Told, monkeypatch: pytest.MonkeyPatch, event_first: bool
-) -> None:
+def test_a_destroy_that_took_effect_and_failed(host: Host, backend: FakeBackend, told: Told, event_first: bool) -> None:
     """The only copy of the configuration is the supervisor's: the domain is created anew with it."""
-    monkeypatch.setattr(supervisor_module, "_LEAST_APART", 0.01)
-    backend.at_once = {"config", "userdata"}
     with supervise(host, told):
         backend.tell(end(backend, 3, ShutdownReason.REBOOT))
         begun(backend, "destroy")
@@ -291,11 +292,10 @@ def test_a_destroy_that_took_effect_and_failed(
     assert told.empty()
 
 
+@pytest.mark.usefixtures("again_at_once")
 def test_a_destroy_that_took_effect_and_failed_with_nothing_to_restart(
-    host: Host, backend: FakeBackend, told: Told, monkeypatch: pytest.MonkeyPatch
+    host: Host, backend: FakeBackend, told: Told
 ) -> None:
-    monkeypatch.setattr(supervisor_module, "_LEAST_APART", 0.01)
-    backend.at_once = {"config", "userdata"}
     with supervise(host, told):
         backend.tell(end(backend, 3, ShutdownReason.POWEROFF))
         begun(backend, "destroy")
@@ -319,11 +319,8 @@ def test_it_is_stopped_before_it_knows_whether_a_domain_is_gone(
     assert told.empty()
 
 
-def test_a_domain_of_which_xen_keeps_something(
-    host: Host, backend: FakeBackend, told: Told, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(supervisor_module, "_LEAST_APART", 0.01)
-    backend.at_once = {"config", "userdata"}
+@pytest.mark.usefixtures("again_at_once")
+def test_a_domain_of_which_xen_keeps_something(host: Host, backend: FakeBackend, told: Told) -> None:
     with supervise(host, told):
         backend.tell(end(backend, 3, ShutdownReason.REBOOT))
         index = next(index for index, info in enumerate(backend.infos) if info.domid == 3)
@@ -334,12 +331,9 @@ def test_a_domain_of_which_xen_keeps_something(
         assert told.next().restarted is not None
 
 
-def test_a_destroy_that_took_only_the_name(
-    host: Host, backend: FakeBackend, told: Told, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("again_at_once")
+def test_a_destroy_that_took_only_the_name(host: Host, backend: FakeBackend, told: Told) -> None:
     """What libxl removes first is its part of xenstore: what is left has neither a name nor a configuration."""
-    monkeypatch.setattr(supervisor_module, "_LEAST_APART", 0.01)
-    backend.at_once = {"config", "userdata"}
     with supervise(host, told):
         backend.tell(end(backend, 3, ShutdownReason.REBOOT))
         index = next(index for index, info in enumerate(backend.infos) if info.domid == 3)
