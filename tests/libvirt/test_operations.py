@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -12,7 +13,16 @@ from pathlib import Path
 import pytest
 
 import pyxen
-from pyxen import ConnectFailed, DomainConfig, DomainState, Host, Operation, OperationCancelled, OperationTimeout
+from pyxen import (
+    ConnectFailed,
+    DomainConfig,
+    DomainNotFound,
+    DomainState,
+    Host,
+    Operation,
+    OperationCancelled,
+    OperationTimeout,
+)
 from pyxen.backends.base import DomainRef
 from pyxen.backends.libvirt.backend import LibvirtBackend
 from pyxen.backends.libvirt.threaded_operations import _MOST_THREADS, ThreadedOperation, ThreadedOperations
@@ -176,3 +186,17 @@ def test_what_fails_at_its_time_keeps_no_later_deadline_from_passing(monkeypatch
     finally:
         timer.close()
     assert told == [error]
+
+
+def test_who_keeps_an_error_keeps_no_connection(host: Host, web1: DomainConfig) -> None:
+    domain = host.create(web1)
+    domain.destroy()
+    with pytest.raises(DomainNotFound) as caught:
+        domain.destroy()
+    errors: list[BaseException] = [caught.value]
+    kept: list[object] = []
+    for error in errors:
+        errors += [other for other in (error.__cause__, error.__context__) if other is not None and other not in errors]
+        for frame, _ in traceback.walk_tb(error.__traceback__):
+            kept += [value for value in frame.f_locals.values() if type(value).__module__ == "libvirt"]
+    assert kept == []

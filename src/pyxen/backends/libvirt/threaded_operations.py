@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -84,16 +85,20 @@ class ThreadedOperation(Generic[T]):
         """Do the work, on the calling thread."""
         self.begun = True
         try:
-            if self._gave_up():
-                return
-            with self._lease() as connection:
-                if self._gave_up():  # it may have been stopped while it waited for a connection
-                    return
-                result = self._work(connection, self)
-                if not self.waits:
-                    self._finish(connection, result)
+            if not self._gave_up():
+                self._do()
         except Exception as error:  # noqa: BLE001 (any exception ends the operation)
+            # Who keeps the error would keep the connection, and a daemon that hangs would hold up whoever collects it.
+            traceback.clear_frames(error.__traceback__)
             self._fail_with(error)
+
+    def _do(self) -> None:
+        with self._lease() as connection:
+            if self._gave_up():  # it may have been stopped while it waited for a connection
+                return
+            result = self._work(connection, self)
+            if not self.waits:
+                self._finish(connection, result)
 
     def _gave_up(self) -> bool:
         """End the operation if it was stopped before the work began."""
