@@ -21,7 +21,7 @@ from pyxen.backends.xenlight.libxl.error_map import describe, failure, raise_fai
 from pyxen.backends.xenlight.libxl.event_loop import Script, Wait
 from pyxen.backends.xenlight.libxl.lock import LIBXL
 from pyxen.backends.xenlight.xenstore.connection import Connection, Verb
-from pyxen.errors import ConnectFailed, OperationFailed, QmpError
+from pyxen.errors import ConnectFailed, Error, OperationFailed, QmpError
 from pyxen.operation import Operation
 from pyxen.records.info import ENDS, DomainState, ShutdownReason
 
@@ -126,7 +126,7 @@ def let_go_on(
         else:  # libxl tells Xen to suspend an HVM guest without drivers
             context.hypervisor.take_back_suspend(domid)
         code = yield from go_on(context, domid)
-    except ConnectFailed as error:
+    except Error as error:  # xenstored does not answer, or refuses; or Xen does
         message = f"failed, and the guest may still be suspended, for {error}: look at it, and resume it"
         raise describe(OperationFailed, message, operation) from error
     if code != 0:
@@ -138,7 +138,7 @@ def _take_back(context: Context, domid: int, patience: float) -> Script[None]:
     entry = _ENTRY.format(domid)
     try:
         taken = context.hypervisor.replace(entry, _REQUEST, "")
-    except ConnectFailed:  # perhaps only since another thread did not get an answer: once more, in a while
+    except Error:  # perhaps only since another thread did not get an answer: once more, in a while
         yield from _await_end(context, domid, time.monotonic() + patience)
         taken = context.hypervisor.replace(entry, _REQUEST, "")
     if not taken:
