@@ -7,101 +7,22 @@ from __future__ import annotations
 
 import logging
 import os
-import queue
-import select
-import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
-from pyxen.backends.xenlight.libxl.binding import ffi, lib
+from pyxen.backends.xenlight.libxl.binding import lib
 from pyxen.backends.xenlight.libxl.error_map import stopped
-from pyxen.backends.xenlight.libxl.event_loop import TIME_IS_UP, EventLoop, LibxlEvent, Script, Stopped, Wait
+from pyxen.backends.xenlight.libxl.event_loop import TIME_IS_UP, LibxlEvent, Script, Stopped, Wait
 from pyxen.backends.xenlight.libxl.lock import LIBXL
 from pyxen.backends.xenlight.libxl.log import LogSink
 from pyxen.errors import HostClosed, OperationCancelled, OperationTimeout
 from pyxen.operation import Operation
+from tests.unit.xenlight.paced import PacedPump, run, settle, waits
 from tests.waiting import join, until
-
-
-class PacedPump(EventLoop):
-    """A event loop whose events a test provides."""
-
-    def __init__(self, sink: LogSink) -> None:
-        self.provided: queue.SimpleQueue[tuple[int, LibxlEvent]] = queue.SimpleQueue()
-        self.breaks_with: Exception | None = None
-        wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        super().__init__(ffi.NULL, sink, ffi.NULL, wake, lambda _: (), lambda *_: None)
-
-    def provide(self, token: int, code: int = 0) -> None:
-        """Let an event come."""
-        self.provided.put((token, LibxlEvent(lib.LIBXL_EVENT_TYPE_OPERATION_COMPLETE, 7, code)))
-        self._post(lambda: None)
-
-    def _poll(self) -> list[tuple[int, LibxlEvent]]:
-        if self.provided.empty():
-            timeout = self._milliseconds()
-            if select.select([self._wake], [], [], None if timeout < 0 else timeout / 1000)[0]:
-                os.eventfd_read(self._wake)
-        if self.breaks_with is not None:
-            raise self.breaks_with
-        found = []
-        while not self.provided.empty():
-            found.append(self.provided.get())
-        return found
-
-
-@pytest.fixture
-def sink() -> Iterator[LogSink]:
-    sink = LogSink()
-    yield sink
-    sink.free()
-
-
-@pytest.fixture
-def event_loop(sink: LogSink) -> Iterator[PacedPump]:
-    event_loop = PacedPump(sink)
-    wake = event_loop._wake
-    yield event_loop
-    event_loop.close()
-    os.close(wake)
-
-
-def run(
-    event_loop: EventLoop, script: Callable[[Operation[int]], Script[int]], timeout: float | None = None
-) -> Operation[int]:
-    operation = Operation[int]("create", "web1", timeout=timeout)
-    return event_loop.submit(operation, script(operation))
-
-
-def settle(event_loop: EventLoop) -> None:
-    """Wait until the event loop has done all that it was asked for so far."""
-
-    def nothing(_: Operation[int]) -> Script[int]:
-        yield from ()
-        return 0
-
-    run(event_loop, nothing).result(30)
-
-
-def waits(token: int, aborted: list[int] | None = None) -> Callable[[Operation[int]], Script[int]]:
-    """Make a script that waits once, as for one of libxl's calls."""
-
-    def abort() -> int:
-        if aborted is not None:
-            aborted.append(token)
-        return 0
-
-    def script(operation: Operation[int]) -> Script[int]:
-        event = yield Wait(token, abort)
-        if operation.stopped is not None:
-            raise stopped(operation, event.code)
-        return event.code
-
-    return script
 
 
 def test_a_script_that_waits_for_nothing(event_loop: PacedPump) -> None:
@@ -523,98 +444,6 @@ def test_nobody_waits_for_a_pump_that_broke(sink: LogSink) -> None:
     with pytest.raises(HostClosed):
         run(event_loop, waits(3))
     event_loop.close()
-
-
-# What others wrote
-
-
-class Raising(logging.Filter):
-    """A filter that raises, whatever comes."""
-
-    def __init__(self, error: BaseException) -> None:
-        super().__init__()
-        self._error = error
-
-    def filter(self, _: logging.LogRecord) -> bool:
-        raise self._error
-
-
-@pytest.fixture
-def hooked(monkeypatch: pytest.MonkeyPatch) -> list[type[BaseException]]:
-    """What was shown of what others raised."""
-    shown: list[type[BaseException]] = []
-    monkeypatch.setattr(threading, "excepthook", lambda args: shown.append(args.exc_type))
-    return shown
-
-
-@pytest.mark.parametrize("error", [ZeroDivisionError(), SystemExit(1)])
-def test_a_log_filter_that_raises(
-    event_loop: PacedPump, sink: LogSink, hooked: list[type[BaseException]], error: BaseException
-) -> None:
-    def script(_: Operation[int]) -> Script[int]:
-        yield from ()
-        sink.note(lib.XTL_ERROR, "a line")
-        return 7
-
-    logger, raising = logging.getLogger("pyxen.libxl"), Raising(error)
-    logger.addFilter(raising)
-    try:
-        assert run(event_loop, script).result(30) == 7
-        assert run(event_loop, script).result(30) == 7
-        settle(event_loop)
-    finally:
-        logger.removeFilter(raising)
-    assert hooked == [type(error)] * 2
-
-
-def test_exit_in_a_callback_ends_nobody_elses_operation(
-    event_loop: PacedPump, hooked: list[type[BaseException]]
-) -> None:
-    other, operation = run(event_loop, waits(1)), run(event_loop, waits(2))
-    operation.add_done_callback(lambda _: sys.exit(3))
-    event_loop.provide(2, 7)
-    assert operation.result(30) == 7
-    event_loop.provide(1, 8)
-    assert other.result(30) == 8
-    assert hooked == [SystemExit]
-
-
-@pytest.mark.parametrize("which", ["abort", "may_abort"])
-def test_an_abort_that_fails_is_that_operations_own(event_loop: PacedPump, which: str) -> None:
-    def script(_: Operation[int]) -> Script[int]:
-        event = yield Wait(1, lambda: 1 // 0 if which == "abort" else 0, lambda: which == "abort" or bool(1 // 0))
-        return event.code
-
-    other, operation = run(event_loop, waits(2)), run(event_loop, script)
-    settle(event_loop)
-    operation.cancel()
-    assert isinstance(operation.exception(30), ZeroDivisionError)
-    assert not LIBXL.locked()
-    event_loop.provide(2, 8)
-    assert other.result(30) == 8
-
-
-def test_a_line_that_names_nobody_goes_to_nobody(event_loop: PacedPump, sink: LogSink) -> None:
-    first, second = run(event_loop, waits(1)), run(event_loop, waits(2))
-    settle(event_loop)
-    sink._running = event_loop.running
-    first.domid, second.domid = 7, 8
-    sink.note(lib.XTL_ERROR, "something is wrong")
-    sink.note(lib.XTL_ERROR, "libxl: Domain 8:something is wrong")
-    event_loop.provide(2)
-    second.result(30)
-    settle(event_loop)
-    sink.note(lib.XTL_ERROR, "it can only be the other one's")
-    event_loop.provide(1)
-    first.result(30)
-    assert second.log == ["libxl: Domain 8:something is wrong"]
-    assert first.log == ["it can only be the other one's"]
-
-
-def test_lines_are_safe_to_print(sink: LogSink, caplog: pytest.LogCaptureFixture) -> None:
-    sink.note(lib.XTL_ERROR, "a name: \x1b]0;owned\x07")
-    sink.flush()
-    assert caplog.messages == ["a name: \\x1b]0;owned\\x07"]
 
 
 def test_a_request_that_comes_too_late_writes_into_no_other_file(sink: LogSink) -> None:
