@@ -9,13 +9,14 @@ python3 examples/sandbox_farm.py GUEST.cfg COUNT tls://SCHEDULER:8786
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 from collections import Counter
 
 from distributed import Client
 
 import pyxen
-from pyxen import DomainConfig
+from pyxen import DomainConfig, DomainNotFound, DomainState
 from pyxen.aio import Host, Pool
 from pyxen.distributed import Fleet
 
@@ -34,19 +35,21 @@ async def run_one(pool: Pool, name: str) -> str:
     guest = await pool.take(name)
     try:
         async with asyncio.timeout(SECONDS):
-            await guest.wait()
-        return "done"
+            end = await guest.wait()
+        return "crashed" if end is not None and end.state is DomainState.CRASHED else "done"
     except TimeoutError:
         return "out of time"
     finally:
-        await guest.destroy()
+        with contextlib.suppress(DomainNotFound):  # a supervisor may have been faster
+            await guest.destroy()
 
 
 async def run_batch(host: Host, config: DomainConfig, names: list[str]) -> dict[str, str]:
     """Run some jobs on a host, and return how each ended; this is what the workers do."""
     for left in await host.list():  # by a worker that was killed
         if left.name in names and left.domain is not None:
-            await left.domain.destroy()
+            with contextlib.suppress(DomainNotFound):
+                await left.domain.destroy()
     places = asyncio.Semaphore(AT_ONCE)
 
     async def run(name: str) -> tuple[str, str]:

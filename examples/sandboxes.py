@@ -8,10 +8,11 @@ python3 examples/sandboxes.py GUEST.cfg COUNT [URI]
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 
 import pyxen
-from pyxen import DomainConfig, DomainShutdown
+from pyxen import DomainConfig, DomainDestroyed, DomainNotFound, DomainShutdown, EventsLost
 from pyxen.aio import Host
 
 AT_ONCE = 4
@@ -21,18 +22,23 @@ SECONDS = 120
 
 async def run_one(xen: Host, config: DomainConfig) -> str:
     """Run a sandbox until its guest powers off or its time is up, and return how it ended."""
-    async with xen.events(DomainShutdown) as events:
+    async with xen.events(DomainShutdown, DomainDestroyed) as events:
         sandbox = await xen.create(config, timeout=60)
         try:
             async with asyncio.timeout(SECONDS):
                 async for event in events:
-                    if event.uuid == sandbox.uuid:
-                        return str(getattr(event.reason, "name", event.reason)).lower()
+                    if isinstance(event, DomainShutdown) and event.uuid == sandbox.uuid:
+                        return str(event.reason)
+                    if isinstance(event, DomainDestroyed) and event.uuid == sandbox.uuid:
+                        return "destroyed"
+                    if isinstance(event, EventsLost) and await xen.domains.get(sandbox.uuid) is None:
+                        return "gone"
             return "host closed"
         except TimeoutError:
             return "out of time"
         finally:
-            await sandbox.destroy()
+            with contextlib.suppress(DomainNotFound):  # a supervisor may have been faster
+                await sandbox.destroy()
 
 
 async def run_all(xen: Host, config: DomainConfig, count: int) -> dict[str, str]:

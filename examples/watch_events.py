@@ -22,7 +22,7 @@ def as_json(event: Event) -> str:
         "name": event.name,
     }
     if isinstance(event, DomainShutdown):
-        said["reason"] = str(getattr(event.reason, "name", event.reason)).lower()
+        said["reason"] = str(event.reason)
     if isinstance(event, EventsLost):
         said["count"] = event.count
     return json.dumps(said)

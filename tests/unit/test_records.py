@@ -140,3 +140,8 @@ def test_a_brake_that_is_not_valid(delay: float) -> None:
 
 def test_a_brake_without_end() -> None:
     assert pyxen.Brake(first_delay=float("inf"), max_delay=float("inf")).delay(1) == float("inf")
+
+
+def test_a_reason_reads_as_its_name() -> None:
+    assert f"{ShutdownReason.CRASH} {ShutdownReason.SOFT_RESET!s:>11}" == "crash  soft_reset"
+    assert (ShutdownReason.CRASH, int(ShutdownReason.CRASH)) == (3, 3)  # and stays Xen's number

@@ -15,11 +15,9 @@ __all__ = ["others"]
 
 _AUTO: Final = "/etc/xen/auto"
 _XEND: Final = ("/etc/xen/xend-config.sxp", "/etc/xen/xend-pci-permissive.sxp", "/etc/xen/xend-pci-quirks.sxp")
-_STARTED: Final = (
-    "/etc/systemd/system/multi-user.target.wants/xendomains.service",
-    "/etc/rc2.d/S01xendomains",
-    "/etc/rc3.d/S98xendomains",
-)
+_WANTS: Final = "/etc/systemd/system/multi-user.target.wants"
+_RUNLEVELS: Final = ("/etc/rc2.d", "/etc/rc3.d")
+_AT_START: Final = re.compile(r"S\d\dxendomains")
 _PYTHON: Final = re.compile(r"^(?:import|from|def|if|for|print|try)\b", re.MULTILINE)
 """Lines of Python, which xm ran in its configurations, and xl does not."""
 
@@ -36,15 +34,30 @@ def others(around: Surroundings, facts: Facts) -> Iterator[Finding]:
             remedy = "Change such domains through libvirt only: pyxen --uri xen:///system"
             yield Finding("libvirt", Severity.NOTE, message, remedy)
             break
-    started = around.first(*_STARTED)
-    if started is not None:
-        count = len(around.names(_AUTO))
-        message = f"xendomains starts and stops guests with the host; configurations in {_AUTO}: {count}."
-        yield Finding("xendomains", Severity.OK, message)
-    elif around.names(_AUTO):
-        message = f"{_AUTO} has configurations, but xendomains does not start with the host."
-        yield Finding("xendomains", Severity.WARNING, message, "systemctl enable xendomains, or see pyxen.autostart")
+    yield from _at_start(around)
     yield from _old_files(around)
+
+
+def _at_start(around: Surroundings) -> Iterator[Finding]:
+    """Examine what starts guests with the host."""
+    wanted = around.names(_WANTS)
+    ours = "pyxen-autostart.service" in wanted
+    scripts = [name for folder in _RUNLEVELS for name in around.names(folder) if _AT_START.fullmatch(name)]
+    theirs = "xendomains.service" in wanted or bool(scripts)
+    count = len(around.names(_AUTO))
+    if ours and theirs:
+        message = (
+            "xendomains and pyxen-autostart both start with the host: whichever is second stops what the first began."
+        )
+        yield Finding("xendomains", Severity.WARNING, message, "systemctl disable xendomains")
+    elif ours or theirs:
+        name = "pyxen-autostart" if ours else "xendomains"
+        message = f"{name} starts and stops guests with the host; configurations in {_AUTO}: {count}."
+        yield Finding("xendomains", Severity.OK, message)
+    elif count:
+        message = f"{_AUTO} has configurations, but neither xendomains nor pyxen-autostart starts with the host."
+        remedy = "systemctl enable xendomains, or pyxen-autostart: see pyxen.autostart"
+        yield Finding("xendomains", Severity.WARNING, message, remedy)
 
 
 def _xend(around: Surroundings, processes: Mapping[str, int]) -> Iterator[Finding]:

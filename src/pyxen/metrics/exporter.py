@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import threading
@@ -14,14 +15,23 @@ from weakref import WeakSet
 
 from prometheus_client import CollectorRegistry, MetricsHandler
 
+from pyxen._common.shield import logger
 from pyxen._common.shortage import REMEDY, is_shortage, shortage
 from pyxen.errors import InvalidArgument, OperationFailed
 from pyxen.metrics.collector import HostCollector
 
 __all__ = ["Exporter", "address_of"]
 
-_SILENCE_SECONDS: Final = 30
-"""How long a client may be silent."""
+_LOG = logger(__name__)
+
+_SEND_SECONDS: Final = 30
+"""How long a client may take to receive the answer."""
+
+_ASK_SECONDS: Final = 10
+"""How long a client may take to send its request."""
+
+_MOST_CLIENTS: Final = 32
+"""How many clients are served at once. One more takes the place of the one that has been sending for the longest."""
 
 _SHORTAGE: Final = 1.0
 """Seconds until the next try to accept a client, if there are no descriptors."""
@@ -57,7 +67,8 @@ class Exporter:
             print(exporter.url)
 
     It listens from the start, and serves on threads of its own until it is closed. It has neither TLS nor a password:
-    put a proxy in front of it before it leaves the machine.
+    put a proxy in front of it before it leaves the machine. It serves at most 32 clients at once: one more takes the
+    place of the one that has been sending its request for the longest, which may take 10 seconds.
 
     In the child of a fork it serves nobody, and closing it does nothing: the parent serves on at the same address.
 
@@ -80,23 +91,9 @@ class Exporter:
         class Handler(_Handler):
             pass
 
-        class Server(ThreadingMixIn, TCPServer):  # http.server's asks the DNS for the name of the address first
-            address_family = family
-            allow_reuse_address = True
-            daemon_threads = True
-            request_queue_size = 64
-
-            def get_request(self) -> tuple[socket.socket, Any]:
-                try:
-                    return super().get_request()
-                except OSError as error:
-                    if is_shortage(error):  # the client still waits, so the server would ask again at once
-                        time.sleep(_SHORTAGE)
-                    raise
-
         Handler.registry = registry
         try:
-            self._server = Server((str(place[0]), port), Handler)
+            self._server = _Server(family, (str(place[0]), port), Handler)
         except OSError as error:
             if is_shortage(error):
                 raise OperationFailed(f"exporter: cannot listen: {error}: {REMEDY}") from error
@@ -155,10 +152,74 @@ def _after_fork_in_child() -> None:
 os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
+class _Server(ThreadingMixIn, TCPServer):  # http.server's asks the DNS for the name of the address first
+    """Serves each client on a thread, and few at once: silent ones must not take all descriptors of the process."""
+
+    allow_reuse_address = True
+    daemon_threads = True
+    request_queue_size = 64
+
+    def __init__(self, family: int, address: tuple[str, int], handler: type[MetricsHandler]) -> None:
+        self.address_family = family
+        self._gate = threading.Lock()
+        self._asking: dict[socket.socket, float] = {}  # since when; the oldest is the first
+        self._answered: dict[socket.socket, None] = {}
+        super().__init__(address, handler)
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        try:
+            return super().get_request()
+        except OSError as error:
+            if is_shortage(error):  # the client still waits, so the server would ask again at once
+                time.sleep(_SHORTAGE)
+            raise
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        with self._gate:
+            if len(self._asking) + len(self._answered) >= _MOST_CLIENTS:
+                clients = self._asking or self._answered
+                oldest = next(iter(clients))
+                del clients[oldest]
+                _hang_up(oldest)
+            self._asking[request] = time.monotonic()
+        super().process_request(request, client_address)
+
+    def has_asked(self, request: socket.socket) -> None:
+        """Note that a client's request has come."""
+        with self._gate:
+            if self._asking.pop(request, None) is not None:
+                self._answered[request] = None
+
+    def service_actions(self) -> None:
+        """Hang up on the clients that take too long to ask. The server calls this about twice a second."""
+        with self._gate:
+            since = time.monotonic() - _ASK_SECONDS
+            for request in [each for each, begun in self._asking.items() if begun < since]:
+                del self._asking[request]
+                _hang_up(request)
+
+    def shutdown_request(self, request: Any) -> None:
+        with self._gate:
+            self._asking.pop(request, None)
+            self._answered.pop(request, None)
+        super().shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 (its signature is socketserver's)
+        _LOG.debug("a client could not be served", exc_info=True)  # mostly one that has hung up
+
+
+def _hang_up(request: socket.socket) -> None:
+    """Have the thread that serves a client end."""
+    with contextlib.suppress(OSError):
+        request.shutdown(socket.SHUT_RDWR)
+
+
 class _Handler(MetricsHandler):
-    timeout = _SILENCE_SECONDS
+    timeout = _SEND_SECONDS
 
     def do_GET(self) -> None:  # noqa: N802 (http.server's name)
+        if isinstance(self.server, _Server):
+            self.server.has_asked(self.connection)
         path = urlsplit(self.path).path
         if path == "/metrics":
             super().do_GET()

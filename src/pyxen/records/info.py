@@ -67,7 +67,10 @@ AwaitedStateName: TypeAlias = DomainStateName | Literal["unpaused"]
 
 
 class ShutdownReason(IntEnum):
-    """Why a domain shut down, as Xen numbers the reasons (SHUTDOWN_* in xen/sched.h)."""
+    """Why a domain shut down, as Xen numbers the reasons (SHUTDOWN_* in xen/sched.h).
+
+    As text it is its name in small letters: ``crash``.
+    """
 
     POWEROFF = 0
     REBOOT = 1
@@ -75,6 +78,12 @@ class ShutdownReason(IntEnum):
     CRASH = 3
     WATCHDOG = 4
     SOFT_RESET = 5
+
+    def __str__(self) -> str:
+        return self.name.lower()
+
+    def __format__(self, spec: str) -> str:
+        return format(str(self), spec)
 
 
 class Trigger(StrEnum):

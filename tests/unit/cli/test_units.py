@@ -39,7 +39,7 @@ def test_the_socket_is_where_clients_look_for_it() -> None:
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: str(unit.name))
 def test_a_unit(unit: Path, tmp_path: Path) -> None:
     text = unit.read_text()
-    parser = configparser.ConfigParser(strict=True, interpolation=None)
+    parser = configparser.ConfigParser(strict=False, interpolation=None)  # systemd adds up what is there twice
     parser.optionxform = str  # type: ignore[assignment,method-assign]  # names keep their case
     parser.read_string(text)
     for key in ("ExecStart", "ExecStop"):
@@ -58,6 +58,27 @@ def test_a_unit(unit: Path, tmp_path: Path) -> None:
         command = [analyze, "verify", "--man=no", str(copy)]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
         assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("name", ["autostart", "serve", "supervise"])
+def test_a_device_model_that_dies_does_not_stop_the_unit_that_holds_it(name: str) -> None:
+    """What the kernel ends for want of memory stops a unit by default; pyxen-autostart would stop all guests."""
+    text = (FOLDER / f"pyxen-{name}.service").read_text()
+    assert "\nKillMode=process\n" in text
+    assert "\nOOMPolicy=continue\n" in text
+    assert "\nTasksMax=infinity\n" in text
+
+
+def test_the_socket_does_not_ask_for_what_is_mounted_later() -> None:
+    assert "ConditionPathExists=/proc/xen" not in (FOLDER / "pyxen-serve.socket").read_text()
+
+
+def test_xendomains_has_stopped_its_guests_before_pyxen_starts_them() -> None:
+    parser = configparser.ConfigParser(strict=False, interpolation=None)
+    text = (FOLDER / "pyxen-autostart.service").read_text()
+    parser.read_string(text)
+    assert parser["Unit"]["Conflicts"] == "xendomains.service"
+    assert "xendomains.service" in " ".join(re.findall("^After=(.*)$", text, re.MULTILINE)).split()
 
 
 def _check_line(line: str) -> None:

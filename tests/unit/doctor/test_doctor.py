@@ -42,6 +42,9 @@ def test_a_healthy_dom0(pretended: Pretended) -> None:
     assert plain["findings"][0] == {"id": "xen", "severity": "ok", "found": "Xen 4.20.0 runs.", "remedy": None}
 
 
+WANTS = "/etc/systemd/system/multi-user.target.wants"
+
+
 @pytest.mark.parametrize(
     ("change", "about", "severity", "found", "remedy"),
     [
@@ -63,7 +66,12 @@ def test_a_healthy_dom0(pretended: Pretended) -> None:
          "pid 90", "TOOLSTACK=xl"),
         ({"/etc/xen/xend-config.sxp": "(xend-port 8000)\n"}, "xend", "note", "file of xend", "xl.conf"),
         ({"/proc/91/comm": "libvirtd\n"}, "libvirt", "note", "pid 91", "xen:///system"),
-        ({"/etc/xen/auto/web1.cfg": 'name = "web1"\n'}, "xendomains", "warning", "does not start", "systemctl enable"),
+        ({"/etc/xen/auto/web1.cfg": 'name = "web1"\n'}, "xendomains", "warning", "neither xendomains nor",
+         "systemctl enable"),
+        ({"/etc/xen/auto/web1.cfg": 'name = "web1"\n', f"{WANTS}/pyxen-autostart.service": ""}, "xendomains", "ok",
+         "pyxen-autostart starts and stops guests with the host; configurations in /etc/xen/auto: 1", None),
+        ({f"{WANTS}/pyxen-autostart.service": "", "/etc/rc2.d/S04xendomains": ""}, "xendomains", "warning",
+         "both start with the host", "systemctl disable xendomains"),
         ({"/etc/xen/old.cfg": "import os\nname = 'a'\n"}, "xm-files", "warning", "/etc/xen/old.cfg", "pyxen lint"),
         ({"/etc/xen/old.cfg": 'name = "a"\nbuilder = "hvm"\n'}, "xm-files", "note", "/etc/xen/old.cfg", "pyxen lint"),
         ({"/etc/xen/new.cfg": 'name = "a"\ntype = "pvh"\nkernel = "/k"\n'}, "xm-files", "ok",

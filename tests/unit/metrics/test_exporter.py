@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import select
 import socket
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -15,9 +18,11 @@ import pytest
 
 from pyxen import InvalidArgument
 from pyxen.metrics import METRICS, Exporter, HostCollector
+from pyxen.metrics.exporter import _MOST_CLIENTS as MOST
 from pyxen.metrics.exporter import address_of
 from pyxen.testing import FakeHost
 from tests.forks import told_by_a_child
+from tests.waiting import until
 from tools import metrics
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -87,6 +92,32 @@ def test_the_child_of_a_fork_does_not_hold_the_address(exporter: Exporter) -> No
         os.waitpid(child, 0)
         os.close(read)
         os.close(write)
+
+
+def test_silent_clients_take_few_threads_and_keep_nobody_out(exporter: Exporter) -> None:
+    """Whoever may connect must not take all threads and descriptors of the process."""
+    silent = []
+    try:
+        for _ in range(3 * MOST):
+            client = socket.create_connection(("127.0.0.1", exporter.port), timeout=60)
+            silent.append(client)
+            client.sendall(b"GET /met")
+        assert "\nxen_up 1.0\n" in get(exporter.url)[1]
+        for client in silent[: 2 * MOST]:
+            assert client.recv(1) == b""  # the oldest were let go
+        until(lambda: len([each for each in threading.enumerate() if "process_request" in each.name]) <= MOST, "few")
+    finally:
+        for client in silent:
+            client.close()
+
+
+def test_a_client_has_not_for_ever_to_ask(exporter: Exporter, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pyxen.metrics.exporter._ASK_SECONDS", 0.2)
+    with socket.create_connection(("127.0.0.1", exporter.port), timeout=60) as client:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            while not select.select([client], [], [], 0.05)[0]:
+                client.sendall(b"G")  # a byte now and then does not help
+        assert get(exporter.url)
 
 
 def test_an_address_that_is_taken(exporter: Exporter) -> None:
