@@ -51,7 +51,8 @@ AWAITED = {
 """Names that the asyncio face imports from another module."""
 
 USES = {
-    *("self._calls.ask", "self._calls.finish", "self._calls.acquire", "self._calls.cancel_all"),
+    *("self._calls.ask", "self._calls.change", "self._calls.attempt"),
+    *("self._calls.finish", "self._calls.finish_each", "self._calls.acquire"),
     *("self._calls.one", "self._calls.each", "self._calls.open", "self._calls.close"),
     *("self._host.stats", "self._host.info"),
     "self._ask_all",
@@ -226,7 +227,8 @@ FACES = (
         "The xenstore of a host, for asyncio.",
         """The xenstore of a host, as ``host.xenstore``: `pyxen.Xenstore`, awaited.
 
-    If the task of a call is cancelled, the call may still take effect.
+    If the task of a call is cancelled, it goes on when the call has ended: a change that had begun takes effect, a
+    transaction only if its commit had begun.
     """,
     ),
     Face(

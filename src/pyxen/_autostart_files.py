@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from typing import Final
 
 from pyxen import xlcfg
+from pyxen._common.arguments import check_number
 from pyxen._common.shortage import REMEDY, is_shortage
 from pyxen.errors import Error, InvalidArgument, OperationFailed
 
-__all__ = ["FAILURES", "auto_names", "files_in", "is_saved", "make_folder"]
+__all__ = ["FAILURES", "auto_names", "check_parallel", "files_in", "is_saved", "make_folder"]
 
 _SAVED: Final = b"Xen saved domain"
 """What files of saved domains begin with."""
@@ -60,3 +61,14 @@ def make_folder(name: str | None, folder: str) -> None:
         message = f"the name {name!r} cannot be that of a file: rename the domain"
         raise InvalidArgument(message, operation="save", domain=name)
     os.makedirs(folder, mode=0o700, exist_ok=True)
+
+
+def check_parallel(parallel: int) -> None:
+    """Check how many domains are to be stopped at the same time.
+
+    Raises:
+        InvalidArgument: It is not a whole number, or is below 1.
+    """
+    check_number(parallel, "stop_all")
+    if parallel < 1:
+        raise InvalidArgument(f"parallel={parallel} is out of range: use 1 or more", operation="stop_all")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Final
 
+from pyxen._printable import shown_number
 from pyxen.errors import InvalidArgument
 
 __all__ = ["LONGEST_WAIT", "bounded", "duration", "timeout_of"]
@@ -36,14 +37,16 @@ def timeout_of(seconds: float | None, name: str = "timeout", *, operation: str |
 def duration(seconds: float, name: str, *, operation: str | None = None) -> float:
     """Return a duration as a number of seconds from 0 to ``math.inf``; see `timeout_of`."""
     if isinstance(seconds, bool | str) or not hasattr(type(seconds), "__float__"):
-        message = f"{name}={seconds!r}: give a number of seconds, such as 60 or 0.5"
+        message = f"{name}={shown_number(seconds)}: give a number of seconds, such as 60 or 0.5"
         raise InvalidArgument(message, operation=operation)
     try:
         value = float(seconds)
     except OverflowError:  # an int with more than 308 digits
         value = math.inf if seconds > 0 else -math.inf
+    except (TypeError, ValueError):  # several numbers, or a Decimal that signals
+        value = math.nan
     if math.isnan(value) or value < 0:
-        message = f"{name}={seconds!r}: give seconds, 0 or more, or math.inf for no limit"
+        message = f"{name}={shown_number(seconds)}: give seconds, 0 or more, or math.inf for no limit"
         raise InvalidArgument(message, operation=operation)
     return value
 

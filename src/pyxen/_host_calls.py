@@ -13,10 +13,12 @@ from typing import Any, Final, TypeAlias, TypeVar
 from pyxen._common.arguments import check_is, check_number
 from pyxen._common.shortage import shortage
 from pyxen._durations import bounded, timeout_of
+from pyxen._functions import check_answer, check_function
 from pyxen._inventory import check_uris
 from pyxen.connection import connect
 from pyxen.errors import HostClosed, InvalidArgument, NotFound, OperationFailed, OperationTimeout
 from pyxen.host import Host
+from pyxen.operation import check_may_wait
 from pyxen.records.answers import Answer, Answers
 
 __all__ = ["CLOSE_SECONDS", "HostCall", "HostCalls", "Places", "no_answer", "still_busy"]
@@ -101,10 +103,11 @@ class HostCalls:
 
     def each(self, call: HostCall[T], timeout: float | None = None) -> Answers[T]:
         """Make a call on each host, opened if need be."""
+        check_function(call, "call", "hosts")
         seconds = self._timeout if timeout is None else timeout_of(timeout, operation="hosts")
 
         def made(place: _Place) -> Callable[[], T]:
-            return lambda: call(place.opened())
+            return lambda: _ran(call(place.opened()))
 
         return self._side_by_side({name: made(place) for name, place in self._places.items()}, seconds)
 
@@ -126,6 +129,7 @@ class HostCalls:
         at_once: int | None = None,
         always: bool = False,
     ) -> Answers[T]:
+        check_may_wait("hosts")
         answers: dict[str, Answer[T]] = {}
         waiting = deque(calls)
         running: dict[Future[T], tuple[str, float | None]] = {}
@@ -158,6 +162,12 @@ def no_answer(seconds: float | None) -> OperationTimeout:
 def still_busy() -> OperationTimeout:
     """Return the error of a host that still hangs in an earlier call."""
     return OperationTimeout("the host has not answered an earlier call yet, and is asked again when it has")
+
+
+def _ran(answer: T) -> T:
+    """Return what a user's function has returned, unless the function has yet to run."""
+    check_answer(answer, "call", "hosts")
+    return answer
 
 
 def _started(call: Callable[[], T], *, always: bool) -> Future[T]:

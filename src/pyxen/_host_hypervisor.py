@@ -45,7 +45,10 @@ class HostHypervisor:
             UnsupportedFeature: This backend does not see the log.
             OperationFailed: Xen refuses.
         """
-        chunk = self._calls.ask(lambda: self._backend.log(None, clear=clear))
+        if clear:
+            chunk = self._calls.change(lambda: self._backend.log(None, clear=True))
+        else:
+            chunk = self._calls.ask(lambda: self._backend.log(None, clear=False))
         return log_text(chunk.data)
 
     def follow_log(self, *, whole: bool = False, timeout: float | None = None) -> LogReader:

@@ -12,6 +12,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from pyxen._common.file_content import read_file
+from pyxen._common.shown_uri import shown
 from pyxen._printable import quoted
 from pyxen.errors import InvalidArgument, NotFound, ParseError
 
@@ -48,9 +49,8 @@ def check_uris(uris: object, source: str | None = None) -> dict[str, str]:
         if isinstance(uri, Mapping):
             raise refused(f"{quoted(name)} is a table: a host is NAME = URI, and a name with dots stands in quotes")
         if not isinstance(uri, str) or ":" not in uri:
-            raise refused(
-                f"{quoted(name)}: {quoted(uri)} is not a URI such as xenlight:/// or xen+ssh://root@host/system"
-            )
+            seen = quoted(shown(uri) if isinstance(uri, str) else uri)
+            raise refused(f"{quoted(name)}: {seen} is not a URI such as xenlight:/// or xen+ssh://root@host/system")
     if not uris:
         raise refused('it names no host: a host is a line such as host1 = "xenlight:///"')
     return dict(uris)
@@ -73,10 +73,13 @@ def load_inventory(path: object, group: str | None = None) -> dict[str, str]:
         message = f"group={quoted(group)}: only what ansible-inventory --list prints has groups"
         raise InvalidArgument(message, operation=_VERB)
     try:
-        return check_uris(tomllib.loads(text), source)
+        found = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         hint = 'a host is a line such as host1 = "xenlight:///"; of Ansible, give what ansible-inventory --list prints'
         raise ParseError(f"{error}: {hint}", source=source) from None
+    except (RecursionError, ValueError):  # of Python: an int may have 4,300 digits
+        raise ParseError("its TOML is nested too deep, or has a number of too many digits", source=source) from None
+    return check_uris(found, source)
 
 
 def _json(text: str, source: str) -> Any:
@@ -91,8 +94,12 @@ def _json(text: str, source: str) -> Any:
         return json.loads(text, object_pairs_hook=once)
     except json.JSONDecodeError as error:
         raise ParseError(f"it is not JSON: {error.msg}", line=error.lineno, column=error.colno, source=source) from None
+    except ParseError:
+        raise
     except RecursionError:
         raise ParseError("its JSON is nested too deep", source=source) from None
+    except ValueError:  # of Python: an int may have 4,300 digits
+        raise ParseError("its JSON has a number of too many digits", source=source) from None
 
 
 def _of_ansible(inventory: dict[str, Any], group: str, source: str) -> dict[str, str]:

@@ -9,6 +9,7 @@ import warnings
 
 from pyxen._copies.pool_keeper import Keeper
 from pyxen.backends.base import Backend
+from pyxen.operation import check_may_wait, may_wait
 
 __all__ = ["Lifetime"]
 
@@ -36,7 +37,14 @@ class Lifetime:
         self._keepers.discard(keeper)
 
     def close(self) -> None:
-        """Close the pools and the backend and wait until they are closed; may be called again."""
+        """Close the pools and the backend and wait until they are closed; may be called again.
+
+        Raises:
+            RuntimeError: This thread completes operations, on which the closing waits. All stays open.
+        """
+        if not self.open and not may_wait():
+            return  # who closes it waits until this callback has returned
+        check_may_wait("close", "the host stays open. Close it on another thread")
         self.open = False
         atexit.unregister(self._at_exit)
         self._close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-__all__ = ["LONGEST", "printable", "quoted"]
+__all__ = ["LONGEST", "printable", "quoted", "shown_number"]
 
 LONGEST: Final = 60
 """The longest text that a message quotes whole, in characters."""
@@ -24,3 +24,12 @@ def quoted(text: object) -> str:
     if not isinstance(text, str):
         return type(text).__name__
     return repr(str(text) if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…")
+
+
+def shown_number(value: object) -> str:
+    """Return what was given for a number, for a message. Python does not show an int of more than 4,300 digits."""
+    try:
+        text = repr(value)
+    except ValueError:
+        return "a huge number"
+    return printable(text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…")

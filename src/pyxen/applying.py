@@ -16,13 +16,14 @@ from pyxen.errors import (
     ConfigError,
     DomainExists,
     Error,
+    InvalidState,
     OperationFailed,
     OperationTimeout,
     UnsupportedFeature,
 )
 from pyxen.losses import shown
 from pyxen.operation import Operation
-from pyxen.records.info import DomainInfo, DomainState
+from pyxen.records.info import ENDS, DomainInfo, DomainState, ShutdownReason
 
 if TYPE_CHECKING:
     from pyxen.begin import DomainOperations
@@ -104,7 +105,18 @@ def running(backend: Backend, config: DomainConfig) -> DomainInfo | None:
 
     Raises:
         DomainExists: Another domain has the name, and so it could not be created.
+        InvalidState: It has ended, and is still there: it neither runs nor can be created.
     """
+    found = _found(backend, config)
+    if found is not None and found.state in ENDS:
+        suspended = found.shutdown_reason is ShutdownReason.SUSPEND
+        what = "is suspended: resume it, or" if suspended else f"is {found.state}:"
+        message = f"the domain {what} destroy it, and apply creates it anew"
+        raise InvalidState(message, operation="apply", domain=found.name, domid=found.domid)
+    return found
+
+
+def _found(backend: Backend, config: DomainConfig) -> DomainInfo | None:
     alive = [info for info in backend.list() if info.state is not DomainState.DYING]
     if config.uuid is None:
         return next((info for info in alive if info.name == config.name), None)

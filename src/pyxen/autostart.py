@@ -16,14 +16,15 @@ from dataclasses import replace
 from functools import partial
 
 from pyxen import xlcfg
-from pyxen._autostart_files import FAILURES, auto_names, files_in, is_saved, make_folder
+from pyxen._autostart_files import FAILURES, auto_names, check_parallel, files_in, is_saved, make_folder
 from pyxen._common.ready_names import is_ready_name
 from pyxen._common.shortage import submitted
 from pyxen._durations import LONGEST_WAIT
 from pyxen.domain import Domain
-from pyxen.errors import DomainNotFound, Error, InvalidArgument, NodeNotFound, OperationFailed
+from pyxen.errors import DomainNotFound, Error, NodeNotFound, OperationFailed
 from pyxen.features import Feature
 from pyxen.host import Host
+from pyxen.operation import check_may_wait
 from pyxen.records.autostart import StartAction, Started, StopAction, Stopped
 from pyxen.records.info import ENDS
 from pyxen.xendomains import XendomainsSettings
@@ -112,11 +113,11 @@ def stop_all(host: Host, settings: XendomainsSettings | None = None, *, parallel
         What was done with each domain, by domid.
 
     Raises:
-        InvalidArgument: `parallel` is below 1.
+        InvalidArgument: `parallel` is not a whole number, or is below 1.
         OperationFailed: The host does not list its domains.
     """
-    if parallel < 1:
-        raise InvalidArgument(f"parallel={parallel} is out of range: use 1 or more", operation="stop_all")
+    check_parallel(parallel)
+    check_may_wait("stop_all")
     settings = XendomainsSettings.load() if settings is None else settings
     guests = _guests(host)
     names = set(auto_names(settings.auto)) if settings.auto_only else {domain.name for domain in guests}

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar, runt
 from uuid import UUID, uuid4
 
 from pyxen._apply_operation import begin_apply
+from pyxen._common.allow import check_allow
 from pyxen._common.arguments import (
     AnyFile,
     check_config,
@@ -33,6 +34,7 @@ from pyxen._common.shortage import shortage
 from pyxen._copies.clone_operation import CloneOperations
 from pyxen._copies.copies import balloons, honoured
 from pyxen._durations import timeout_of
+from pyxen._functions import check_answer, check_function
 from pyxen.applying import Applied
 from pyxen.backends.base import Backend, DomainRef
 from pyxen.config import CpuSet, Device, DomainConfig, Part, Scheduler, Vif
@@ -122,7 +124,7 @@ class HostOperations(CloneOperations[H]):
         create = partial(self._backend.create, paused=paused, autoballoon=autoballoon, timeout=timeout_of(timeout))
         if on_console is None:
             return self._made(create(config), config.name)
-        check_is(Callable, on_console, "create", ", as on_console")  # type: ignore[arg-type]  # it is a class in effect
+        check_function(on_console, "on_console", "create")
         if Feature.CONSOLE not in self._backend.features:
             raise lacking(Feature.CONSOLE, self._backend.name)
         config = config if config.uuid is not None else config.replace(uuid=uuid4())
@@ -142,9 +144,8 @@ class HostOperations(CloneOperations[H]):
         waiting = self._backend.await_console(uuid, creating)
 
         def tell() -> None:
-            ref = None if waiting.exception() is not None else waiting.result()
-            if ref is not None:
-                on_console(self._handle(ref, config.name))
+            if waiting.exception() is None and (ref := waiting.result()) is not None:
+                check_answer(on_console(self._handle(ref, config.name)), "on_console", "create")
 
         # On a thread of its own: the function may read the console for as long as it likes.
         with shortage(OperationFailed, "create: cannot start a thread for on_console"):
@@ -189,11 +190,12 @@ class HostOperations(CloneOperations[H]):
         config: DomainConfig | None = None,
         *,
         paused: bool = False,
-        allow: Callable[[DomainConfig], object] | None = None,
+        allow: Callable[[DomainConfig], bool | None] | None = None,
         autoballoon: bool | None = None,
         timeout: float | None = None,
     ) -> Operation[H]:
         """Begin `Host.restore`."""
+        check_allow(allow, "restore")
         if config is not None:
             check_config(config, "restore")
             config = honoured(self._backend, config)
@@ -212,11 +214,12 @@ class HostOperations(CloneOperations[H]):
         *,
         remus: bool = False,
         paused: bool = False,
-        allow: Callable[[DomainConfig], object] | None = None,
+        allow: Callable[[DomainConfig], bool | None] | None = None,
         autoballoon: bool | None = None,
         timeout: float | None = None,
     ) -> Operation[H]:
         """Begin `Host.receive_migration`."""
+        check_allow(allow, "receive_migration")
         operation = self._backend.receive_migration(
             read_fd,
             write_fd,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from pyxen._common.arguments import check_number
 from pyxen._common.shortage import shortage
+from pyxen._common.shown_uri import shown
 from pyxen._interpreter import check_interpreter
 from pyxen._printable import quoted
 from pyxen.backends.base import Backend
@@ -118,8 +119,8 @@ def open_backend(uri: str, workers: int | None) -> Backend:
         "xenlight+unix:///run/pyxen/serve.sock (this one, without root), "
         "memory:/// (a host in this process, for tests)"
     )
-    offers = "".join(f", {name}:" for name in offered)
-    raise UnsupportedFeature(f"{uri}: use {known}, or a libvirt URI such as xen:///system{offers}", feature=uri)
+    seen, offers = shown(uri), "".join(f", {name}:" for name in offered)
+    raise UnsupportedFeature(f"{seen}: use {known}, or a libvirt URI such as xen:///system{offers}", feature=seen)
 
 
 def _check_uri(uri: object) -> None:
@@ -134,7 +135,8 @@ def _check_uri(uri: object) -> None:
 def _open_xenlight(uri: str, workers: int | None) -> Backend:
     driver = uri == "xenlight:///driver"
     if not driver and uri not in {"xenlight:///", "xenlight:"}:
-        raise UnsupportedFeature(f"{uri}: libxl reaches only this machine: use xenlight:///", feature=uri)
+        seen = shown(uri)
+        raise UnsupportedFeature(f"{seen}: libxl reaches only this machine: use xenlight:///", feature=seen)
     from pyxen.backends.xenlight.libxl import loader
 
     loader.check_host(control=not driver)

@@ -110,7 +110,7 @@ def is_refused(text: str) -> bool:
         config = _codec("xl").loads(text, on_loss="ignore")
     except ConfigError:
         return True
-    return bool(importlib.import_module("pyxen.xlcfg.refused").refused_by_libxl(config))
+    return bool(importlib.import_module("pyxen.xlcfg.refused").refused_by_libxl(config) or config.problems())
 
 
 def to_python(config: DomainConfig) -> str:

@@ -8,7 +8,7 @@ from functools import partial
 from pyxen._common.ready_names import is_ready_name
 from pyxen.domain import Domain
 from pyxen.domains import Domains
-from pyxen.errors import DomainNotFound, Error, UnsupportedFeature
+from pyxen.errors import DomainNotFound, Error
 from pyxen.operation import Operation
 from pyxen.records.info import ENDS, DomainInfo
 
@@ -67,29 +67,9 @@ class Guests(Domains):
     def _ask_all(self, begin: Callable[[Domain], Operation[None]]) -> dict[Domain, Error]:
         """Begin an operation on each guest that runs, wait for all, and return those that failed."""
         guests = self._calls.ask(lambda: [self._handle(info) for info in self._alive() if _is_to_be_asked(info)])
-        failed: dict[Domain, Error] = {}
-        begun: dict[Domain, Operation[None]] = {}
-        try:
-            for guest in guests:
-                try:
-                    begun[guest] = begin(guest)
-                except UnsupportedFeature:  # so it is for all
-                    raise
-                except DomainNotFound:  # it has ended meanwhile
-                    pass
-                except Error as error:
-                    failed[guest] = error
-            for guest in begun:
-                try:
-                    self._calls.finish(partial(begun.__getitem__, guest))
-                except DomainNotFound:
-                    pass
-                except Error as error:
-                    failed[guest] = error
-        except BaseException:
-            self._calls.cancel_all(begun.values())
-            raise
-        return {guest: failed[guest] for guest in guests if guest in failed}
+        errors = self._calls.finish_each([partial(begin, guest) for guest in guests])
+        failed = {guest: error for guest, error in zip(guests, errors, strict=True) if error is not None}
+        return {guest: error for guest, error in failed.items() if not isinstance(error, DomainNotFound)}  # has ended
 
     def _is_shown(self, info: DomainInfo) -> bool:
         return super()._is_shown(info) and info.domid != 0 and info.stubdomain_of is None

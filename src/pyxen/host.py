@@ -132,6 +132,10 @@ class Host(HostCopies):
         """Close the host. Running operations are stopped and undone; domains stay. Calling it again does nothing.
 
         Every later call on the host or on one of its domains raises `HostClosed`.
+
+        Raises:
+            RuntimeError: Called in a callback of an operation, on the thread for which the closing has to wait. The
+                host stays open: close it on another thread.
         """
         self._lifetime.close()
 
@@ -337,7 +341,7 @@ class Host(HostCopies):
     def apply(
         self, config: DomainConfig, *, dry_run: bool = False, persistent: bool = False, timeout: float | None = None
     ) -> Applied:
-        """Create the domain of a configuration; or if it runs, bring it to the configuration by the least hotplug.
+        """Create the domain of a configuration; or if it runs, change it with as few steps as can be.
 
         The domain is found by the configuration's uuid, or if that has none, by its name. What `DomainConfig.diff`
         finds is changed with the verbs of `Domain`: `~Domain.rename`, `~Domain.set_memory`, `~Domain.set_maxmem`,
@@ -362,6 +366,7 @@ class Host(HostCopies):
         Raises:
             ApplyFailed: A step failed; it says which steps were done.
             DomainExists: The domain is not there, and another domain has its name.
+            InvalidState: The domain has ended or is suspended, and is still there.
             NotFound: The domain was created by another toolstack, and libxl has no configuration of it.
             UnsupportedFeature: This backend cannot keep configurations, as `persistent` asks.
             ValidationError: Settings contradict each other.
@@ -383,7 +388,7 @@ class Host(HostCopies):
         config: DomainConfig | None = None,
         *,
         paused: bool = False,
-        allow: Callable[[DomainConfig], object] | None = None,
+        allow: Callable[[DomainConfig], bool | None] | None = None,
         autoballoon: bool | None = None,
         timeout: float | None = None,
     ) -> Domain:
@@ -399,8 +404,9 @@ class Host(HostCopies):
             config: Replaces the configuration in the file, e.g. to use disks that were moved. If it has no uuid, the
                 domain gets a new uuid.
             paused: Leave it paused, as ``xl restore -p``.
-            allow: Called with the configuration of the new domain, before anything is created. It refuses the domain
-                by returning False or raising. It must not wait for an operation. The configuration names files and
+            allow: A plain function, called with the configuration of the new domain before anything is created. It
+                refuses the domain by returning False or raising. An async function is refused with `InvalidArgument`,
+                as nothing awaits it. It must not wait for an operation. The configuration names files and
                 scripts that root uses: check it if the file is not trusted.
             autoballoon: Whether dom0 gives up memory if need be, see `create`.
             timeout: Seconds after which to give up and undo the create. None waits as long as libxl does.
@@ -429,7 +435,7 @@ class Host(HostCopies):
         *,
         remus: bool = False,
         paused: bool = False,
-        allow: Callable[[DomainConfig], object] | None = None,
+        allow: Callable[[DomainConfig], bool | None] | None = None,
         autoballoon: bool | None = None,
         timeout: float | None = None,
     ) -> Domain:
@@ -452,8 +458,9 @@ class Host(HostCopies):
             write_fd: Descriptor to which answers to the source are written.
             remus: Receive a stream of checkpoints, as ``xl migrate-receive -r``. The source must replicate with Remus.
             paused: Leave it paused, as ``xl migrate-receive -p``.
-            allow: Called with the configuration of the new domain, before anything is created. It refuses the domain
-                by returning False or raising. It must not wait for an operation. The configuration names files and
+            allow: A plain function, called with the configuration of the new domain before anything is created. It
+                refuses the domain by returning False or raising. An async function is refused with `InvalidArgument`,
+                as nothing awaits it. It must not wait for an operation. The configuration names files and
                 scripts that root uses: check it if the sender is not trusted.
             autoballoon: Whether dom0 gives up memory if need be, see `create`.
             timeout: Seconds after which to give up and undo the migration. None waits as long as the source does.
@@ -489,7 +496,7 @@ class Host(HostCopies):
             ValidationError: Settings contradict each other.
         """
         check_config(config, "define")
-        return self._calls.ask(lambda: self._backend.define(config, autostart=autostart))
+        return self._calls.change(lambda: self._backend.define(config, autostart=autostart))
 
     def defined(self) -> Sequence[DefinedDomain]:
         """Return the stored configurations, ordered by name, whether or not they run, as ``virsh list --all``.
@@ -522,7 +529,7 @@ class Host(HostCopies):
             InvalidState: libvirt keeps a managed save of the domain: `LibvirtVerbs.remove_managed_save` removes it.
             UnsupportedFeature: This backend does not store configurations.
         """
-        self._calls.ask(lambda: self._backend.undefine(uuid_of_defined(self._backend, key)))
+        self._calls.change(lambda: self._backend.undefine(uuid_of_defined(self._backend, key)))
 
     def set_autostart(self, key: str | UUID, autostart: bool) -> None:
         """Set whether a domain is started with its host, as ``virsh autostart``.
@@ -535,7 +542,7 @@ class Host(HostCopies):
             DomainNotFound: No configuration is stored under that name or uuid.
             UnsupportedFeature: This backend does not store configurations.
         """
-        self._calls.ask(lambda: self._backend.set_autostart(uuid_of_defined(self._backend, key), autostart))
+        self._calls.change(lambda: self._backend.set_autostart(uuid_of_defined(self._backend, key), autostart))
 
     def start(self, key: str | UUID, *, paused: bool = False, timeout: float | None = None) -> Domain:
         """Create the domain of a stored configuration, as ``virsh start``.

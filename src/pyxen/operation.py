@@ -6,20 +6,36 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable, Collection, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future
 from functools import partial
 from io import FileIO
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from pyxen._durations import timeout_of
-from pyxen.errors import DomainNotFound, HostClosed, OperationCancelled, OperationFailed
+from pyxen._functions import check_answer, check_function
+from pyxen._printable import printable
+from pyxen.errors import DomainNotFound, Error, HostClosed, OperationCancelled, OperationFailed, UnsupportedFeature
 
-__all__ = ["Calls", "Operation", "Progress", "StopReason", "describe", "finish", "has_begun"]
+__all__ = [
+    "Calls",
+    "Operation",
+    "Progress",
+    "StopReason",
+    "check_may_wait",
+    "completing",
+    "describe",
+    "finish",
+    "has_begun",
+    "may_wait",
+]
 
 T = TypeVar("T")
 U = TypeVar("U")
 E = TypeVar("E", bound=OperationFailed)
+
+_BEGIN: Final = "nothing was begun. Begin it without waiting, as by host.begin.create(…), or call it on another thread"
+_LATER: Final = "add a callback to the operation, or wait for it on another thread"
 
 StopReason = str
 """Why an operation was stopped early: ``cancelled`` or ``timeout``."""
@@ -56,8 +72,9 @@ class Operation(Future[T]):
     """A running operation, returned by the verbs of `Host.begin` and `Domain.begin`: a Future that can be undone.
 
     `result`, `exception` and `add_done_callback` work as in `concurrent.futures.Future`. Callbacks run on the thread
-    that does the work; exceptions they raise go to `threading.excepthook`. A coroutine can await the operation. If its
-    task is cancelled meanwhile, it cancels the operation and waits until that is done.
+    that does the work, so they may begin operations but wait for none; exceptions they raise go to
+    `threading.excepthook`. A coroutine can await the operation. If its task is cancelled meanwhile, it cancels the
+    operation and waits until that is done.
 
     An operation always ends. If it is cancelled or times out, it is aborted in libxl and its partial work is undone.
     Only then does it end, with `OperationCancelled` or `OperationTimeout`.
@@ -69,7 +86,7 @@ class Operation(Future[T]):
         self._run = _Run(verb, subject, None if seconds is None else time.monotonic() + seconds)
 
     def __repr__(self) -> str:
-        subject = "" if self.subject is None else f" {self.subject}"
+        subject = "" if self.subject is None else " " + printable(str(self.subject)).replace("\n", "\\n")
         return f"<Operation {self.verb}{subject}: {self._status()}>"
 
     def __rich_repr__(self) -> Iterator[tuple[str, object]]:
@@ -205,10 +222,12 @@ class Operation(Future[T]):
 
         Raises:
             TimeoutError: It did not end in time.
+            RuntimeError: It has not ended, and this is a callback on a thread that does the work.
             HostClosed: It was begun before a fork, by the parent of this process, and had not ended then.
             OperationFailed: The operation failed.
         """
         self._check_process()
+        self._check_may_wait(timeout)
         return super().result(timeout_of(timeout))
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
@@ -219,9 +238,11 @@ class Operation(Future[T]):
 
         Raises:
             TimeoutError: It did not end in time.
+            RuntimeError: It has not ended, and this is a callback on a thread that does the work.
             HostClosed: It was begun before a fork, by the parent of this process, and had not ended then.
         """
         self._check_process()
+        self._check_may_wait(timeout)
         return super().exception(timeout_of(timeout))
 
     def wait(self) -> T:
@@ -231,11 +252,10 @@ class Operation(Future[T]):
         does not wait.
 
         Raises:
-            RuntimeError: Called from a callback on the thread that does the work, which would wait for itself.
+            RuntimeError: It has not ended, and this is a callback on a thread that does the work, which would wait for
+                itself.
             OperationFailed: The operation failed.
         """
-        if threading.current_thread() is self._run.runner:
-            raise RuntimeError(f"{self.verb}: cannot wait here, in a callback on the thread that does the work")
         try:
             return self.result()
         except KeyboardInterrupt:
@@ -247,12 +267,16 @@ class Operation(Future[T]):
         """Call a function with the operation when it ends; at once if it has already ended.
 
         Args:
-            fn: The function. It runs on the thread that does the work, so it must not block. Any exception that it
+            fn: The function. It runs on the thread that does the work, so it must not block: what would wait there for
+                an operation, such as `Host.create` or `Host.close`, raises `RuntimeError` before anything is begun.
+                Begin it instead, with `Host.begin`, or leave it to another thread. Any exception that the function
                 raises there goes to `threading.excepthook`, including `SystemExit`.
 
         Raises:
+            InvalidArgument: It is an async function, of which nothing would run.
             HostClosed: It was begun before a fork, by the parent of this process, and had not ended then.
         """
+        check_function(fn, "callback", "add_done_callback")
         self._check_process()
         if self.done():
             super().add_done_callback(fn)  # called here and now, so its exceptions go to this caller
@@ -269,6 +293,14 @@ class Operation(Future[T]):
             if not self.done():
                 raise HostClosed(f"{self.verb}: the operation was begun before a fork, in the parent of this process")
             self._condition = threading.Condition()  # a thread that the fork did not copy may hold the other
+
+    def _check_may_wait(self, timeout: float | None) -> None:
+        """Raise `RuntimeError` where a wait for the end would hold up the thread that brings it."""
+        if self.done() or timeout == 0:
+            return
+        if threading.current_thread() is self._run.runner:
+            raise _cannot_wait(self.verb, _LATER)
+        check_may_wait(self.verb, _LATER)
 
     # The rest is for the code that runs operations, and for the blocking and asyncio APIs.
 
@@ -326,7 +358,8 @@ class Operation(Future[T]):
 def _call(fn: Callable[[Future[Any]], object], operation: Future[Any]) -> None:
     """Call a callback, and keep its exceptions away from the thread that completes operations."""
     try:
-        fn(operation)
+        with completing():
+            check_answer(fn(operation), "callback", "add_done_callback")
     except BaseException as error:
         thread = threading.current_thread()
         if isinstance(error, KeyboardInterrupt) and thread is threading.main_thread():
@@ -336,12 +369,49 @@ def _call(fn: Callable[[Future[Any]], object], operation: Future[Any]) -> None:
 
 
 class _Here(threading.local):
-    """Per thread: the list of the innermost `finish`, which records the operations begun on the thread."""
+    """What is so on one thread."""
 
     owner: list[Operation[Any]] | None = None
+    """The list of the innermost `finish`, which records the operations begun on the thread."""
+    completes = False
+    """Whether it completes operations, so that others wait for it."""
 
 
 _HERE = _Here()
+
+
+@contextlib.contextmanager
+def completing() -> Iterator[None]:
+    """Mark this thread as one that completes operations, for as long as the context lasts: nothing may wait there."""
+    before, _HERE.completes = _HERE.completes, True
+    try:
+        yield
+    finally:
+        _HERE.completes = before
+
+
+def may_wait() -> bool:
+    """Tell whether this thread may wait for operations: it does not complete any."""
+    return not _HERE.completes
+
+
+def check_may_wait(verb: str | None = None, instead: str = _BEGIN) -> None:
+    """Check that this thread may wait for operations. What begins one and then waits for it checks this first.
+
+    Args:
+        verb: What is to wait, for the error, if it is known.
+        instead: What to do instead, for the error.
+
+    Raises:
+        RuntimeError: It is a thread that completes operations.
+    """
+    if not may_wait():
+        raise _cannot_wait(verb, instead)
+
+
+def _cannot_wait(verb: str | None, instead: str) -> RuntimeError:
+    what = "" if verb is None else f"{verb}: "
+    return RuntimeError(f"{what}cannot wait here, in a callback on a thread that completes operations: {instead}")
 
 
 @contextlib.contextmanager
@@ -366,7 +436,11 @@ def finish(begin: Callable[[], Operation[T]], undo: Callable[[Any], object] | No
     Args:
         begin: Begins the operation.
         undo: Undoes a success whose result cannot be returned. It is called with the backend's own result.
+
+    Raises:
+        RuntimeError: This thread completes operations. Nothing was begun.
     """
+    check_may_wait()
     begun: list[Operation[Any]] = []
     try:
         with _owning(begun):
@@ -396,17 +470,59 @@ class Calls:
         """Acquire something that the caller must release."""
         return get()
 
-    def cancel_all(self, operations: Collection[Operation[Any]]) -> None:
-        """Cancel operations, and wait until they are undone."""
-        for operation in operations:
-            operation.cancel()
-        for operation in operations:
-            with contextlib.suppress(Exception):  # how it ends is told elsewhere
-                operation.wait()
+    def change(self, make: Callable[[], T]) -> T:
+        """Make a call that changes something and cannot be stopped."""
+        return make()
+
+    def attempt(self, make: Callable[[Callable[[], None]], T]) -> T:
+        """Make a call that changes something in steps. Before each, it calls the function that it gets."""
+        return make(lambda: None)
+
+    def finish_each(self, begins: Sequence[Callable[[], Operation[Any]]]) -> list[Error | None]:
+        """Begin operations, wait for all, and return the error of each, or None. Ctrl-C undoes all.
+
+        Raises:
+            UnsupportedFeature: One cannot be begun for want of a feature, and so none of them.
+            RuntimeError: This thread completes operations. Nothing was begun.
+        """
+        check_may_wait()
+        started: list[Operation[Any]] = []
+        try:
+            with _owning(started):
+                begun = [_begun(begin) for begin in begins]
+            return [_error_of(one) for one in begun]
+        except BaseException:
+            for operation in started:
+                operation.cancel()
+            for operation in started:
+                with contextlib.suppress(Exception):  # how it ends is told elsewhere
+                    operation.wait()
+            raise
 
     def file(self, fd: int) -> FileIO:
         """Return a descriptor as a raw file, which closes it."""
         return FileIO(fd, "r+")
+
+
+def _begun(begin: Callable[[], Operation[Any]]) -> Operation[Any] | Error:
+    """Begin an operation; return the error if it cannot be begun."""
+    try:
+        return begin()
+    except UnsupportedFeature:
+        raise
+    except Error as error:
+        return error
+
+
+def _error_of(begun: Operation[Any] | Error) -> Error | None:
+    """Wait for an operation, and return its error."""
+    if isinstance(begun, Error):
+        return begun
+    try:
+        begun.wait()
+    except Error as error:
+        return error
+    return None
 
 
 def has_begun(operation: Operation[Any]) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pyxen._common.arguments import check_is, check_number, member
 from pyxen.backends.base import Backend, DomainRef
 from pyxen.domain import Domain
+from pyxen.errors import InvalidArgument
 from pyxen.operation import Calls
 from pyxen.records.psr import (
     PsrAllocation,
@@ -120,8 +121,10 @@ class Psr:
             value: A mask of adjacent parts of a cache; for ``mba``, the value.
             sockets: The sockets. None means all.
 
+        A set on several sockets that fails on one of them leaves the others changed.
+
         Raises:
-            InvalidArgument: There is no such socket, or Xen refuses the value.
+            InvalidArgument: There is no such socket, `sockets` names none, or Xen refuses the value.
             UnsupportedFeature: The host does not share this out.
             OperationFailed: The host has no class of service left.
         """
@@ -130,6 +133,8 @@ class Psr:
         numbers = None if sockets is None else tuple(sockets)
         for number in (value, *(numbers or ())):
             check_number(number, "psr_set")
+        if numbers == ():
+            raise InvalidArgument("takes one socket or more; None means all", operation="psr_set")
         self._calls.finish(lambda: self._backend.psr_set(ref, what, value, numbers))
 
 

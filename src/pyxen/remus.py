@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pyxen._durations import duration
+from pyxen._printable import shown_number
 from pyxen.errors import InvalidArgument
 
 __all__ = ["RemusOptions"]
@@ -46,7 +47,7 @@ class RemusOptions:
     def _problem(self) -> str:
         """Return what is wrong, or an empty string."""
         if not _is_interval(self.interval):
-            return f"an interval of {self.interval!r} seconds is out of range: use 0.001 to {_LONGEST:.0f}"
+            return f"an interval of {shown_number(self.interval)} seconds is out of range: use 0.001 to {_LONGEST:.0f}"
         asked = {"netbuf=False": not self.netbuf, "diskbuf=False": not self.diskbuf}
         unsafe = ", ".join(name for name, is_asked in asked.items() if is_asked)
         if unsafe and not self.allow_unsafe:

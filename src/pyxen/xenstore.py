@@ -91,7 +91,7 @@ class Xenstore:
         Raises:
             XenstoreQuota: A quota of xenstore is used up.
         """
-        self._calls.ask(lambda: self._nodes().write(path, value))
+        self._calls.change(lambda: self._nodes().write(path, value))
 
     def mkdir(self, path: str) -> None:
         """Create a node without a value, and the nodes above it. If it exists, this does nothing.
@@ -99,11 +99,11 @@ class Xenstore:
         Raises:
             XenstoreQuota: A quota of xenstore is used up.
         """
-        self._calls.ask(lambda: self._nodes().mkdir(path))
+        self._calls.change(lambda: self._nodes().mkdir(path))
 
     def remove(self, path: str) -> None:
         """Remove a node and all nodes below it, as ``xenstore-rm``. If it does not exist, this does nothing."""
-        self._calls.ask(lambda: self._nodes().remove(path))
+        self._calls.change(lambda: self._nodes().remove(path))
 
     def permissions(self, path: str) -> NodePermissions:
         """Return who may do what with a node, as ``xenstore-ls -p``.
@@ -124,7 +124,7 @@ class Xenstore:
             NodeNotFound: There is no such node.
             DomainNotFound: The owner does not exist.
         """
-        self._calls.ask(lambda: self._nodes().set_permissions(path, permissions))
+        self._calls.change(lambda: self._nodes().set_permissions(path, permissions))
 
     def transaction(self, function: Callable[[XenstoreTransaction], T], *, tries: int = 20) -> T:
         """Call a function in a transaction, and return its result: all that it writes takes effect, or nothing.
@@ -149,7 +149,7 @@ class Xenstore:
             XenstoreConflict: Others changed its nodes each time. Nothing was changed.
             ConnectFailed: The connection broke. Unless that was during the commit, nothing was changed.
         """
-        return self._calls.ask(lambda: transact(self._backend.xenstore(), function, tries))
+        return self._calls.attempt(lambda go_on: transact(self._backend.xenstore(), function, tries, go_on))
 
     def watch(self, *paths: str, timeout: float | None = None, maxlen: int = 10_000) -> XenstoreWatch:
         """Watch nodes and all that is below them from now on, as ``xenstore-watch``.

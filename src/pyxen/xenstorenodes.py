@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 import random
 import time
 from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeVar
 
 from pyxen._common.xenstore import check_path, check_permissions, check_tries, encoded
+from pyxen._functions import check_answer, check_function
 from pyxen.backends.store import Nodes, Store
 from pyxen.errors import InvalidArgument, InvalidState, NodeNotFound, XenstoreConflict
 from pyxen.records.xenstore import NodePermissions
@@ -17,6 +17,7 @@ __all__ = ["XenstoreNodes", "XenstoreTransaction", "transact"]
 
 T = TypeVar("T")
 
+_TRANSACTION: Final = "xenstore.transaction"
 _FIRST_PAUSE: Final = 0.001  # seconds after a conflict, doubled each time
 _LONGEST_PAUSE: Final = 0.1  # seconds
 
@@ -97,7 +98,7 @@ class XenstoreTransaction(XenstoreNodes):
     def _use(self) -> Nodes:
         if not self._open:
             message = "the transaction has ended: use it only inside the function that gets it"
-            raise InvalidState(message, operation="xenstore.transaction")
+            raise InvalidState(message, operation=_TRANSACTION)
         return self._nodes
 
     def end(self) -> None:
@@ -105,20 +106,31 @@ class XenstoreTransaction(XenstoreNodes):
         self._open = False
 
 
-def transact(store: Store, function: Callable[[XenstoreTransaction], T], tries: int) -> T:
-    """Call a function in a transaction, until it can be committed; see `Xenstore.transaction`."""
+def transact(
+    store: Store, function: Callable[[XenstoreTransaction], T], tries: int, go_on: Callable[[], None] = lambda: None
+) -> T:
+    """Call a function in a transaction, until it can be committed; see `Xenstore.transaction`.
+
+    Args:
+        store: The store.
+        function: The function.
+        tries: How often to call it.
+        go_on: Called before each call and before the commit. What it raises ends the transaction: nothing is changed.
+    """
     check_tries(tries)
-    _check_function(function)
+    check_function(function, "the function of a transaction", _TRANSACTION)
     pause = _FIRST_PAUSE
     for attempt in range(tries):
         if attempt:
             time.sleep(pause * random.random())  # noqa: S311 (so that two programs do not meet again)
             pause = min(2 * pause, _LONGEST_PAUSE)
+        go_on()
         begun = store.begin()
         transaction = XenstoreTransaction(begun)
         try:
             result = function(transaction)
-            _check_result(result)
+            check_answer(result, "the function of a transaction", _TRANSACTION)
+            go_on()
         except BaseException:
             begun.abort()
             raise
@@ -127,7 +139,7 @@ def transact(store: Store, function: Callable[[XenstoreTransaction], T], tries: 
         if begun.commit():
             return result
     message = f"others changed the nodes of the transaction during each of {tries} attempts: nothing was changed"
-    raise XenstoreConflict(message, operation="xenstore.transaction")
+    raise XenstoreConflict(message, operation=_TRANSACTION)
 
 
 def _several(paths: Any) -> Iterable[str]:
@@ -135,20 +147,6 @@ def _several(paths: Any) -> Iterable[str]:
         message = f"takes a list of paths, not {type(paths).__name__}: write [path]"
         raise InvalidArgument(message, operation="xenstore.read_many")
     return paths
-
-
-def _check_function(function: object) -> None:
-    if not callable(function):
-        message = f"takes a function with one argument, the transaction, not {type(function).__name__}"
-        raise InvalidArgument(message, operation="xenstore.transaction")
-
-
-def _check_result(result: object) -> None:
-    """Refuse an ``async`` function, which has not run yet."""
-    if inspect.iscoroutine(result):
-        result.close()
-        message = "takes a plain function, not an async one: it is called on a thread, and should be short"
-        raise InvalidArgument(message, operation="xenstore.transaction")
 
 
 def _text(value: bytes) -> str:

@@ -139,6 +139,16 @@ def test_a_uuid_that_is_taken(host: Host, make: Make, config: Make) -> None:
     assert host.domains.get("web2") is None
 
 
+def test_a_uuid_is_given_once(host: Host, config: Make) -> None:
+    uuid = uuid4()
+    begun = [host.begin.create(config(name, uuid=uuid), paused=True) for name in ("web1", "web2")]
+    ends = [operation.exception() for operation in begun]
+    [made] = [operation.result() for operation, end in zip(begun, ends, strict=True) if end is None]
+    assert [type(end) for end in ends if end is not None] == [DomainExists]
+    assert [info.domid for info in host.list() if info.uuid == uuid] == [made.domid]
+    made.destroy()
+
+
 def test_a_configuration_that_cannot_be(host: Host, config: Make) -> None:
     with pytest.raises(ValidationError, match="maxmem"):
         host.create(config("web1", memory=64, maxmem=32))

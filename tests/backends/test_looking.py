@@ -59,6 +59,8 @@ def test_lookup(host: Host, make: Make) -> None:
         assert host.domains.get(other) is None
         with pytest.raises(DomainNotFound, match=str(other)):
             host.domains[other]
+    with pytest.raises(DomainNotFound, match="a domid is an int, not text"):
+        host.domains[str(domain.domid)]
 
 
 def test_two_ways_to_one_host(uri: str, host: Host, make: Make) -> None:

@@ -7,6 +7,7 @@ import os
 import socket
 import threading
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -20,6 +21,7 @@ from pyxen import (
     Host,
     InvalidArgument,
     InvalidState,
+    Operation,
     OperationCancelled,
     OperationFailed,
     OperationTimeout,
@@ -50,6 +52,16 @@ def test_suspend_and_resume(host: Host, willing: Guest) -> None:
             domain.resume()
 
 
+async def _never(_: object) -> bool:
+    """Do what nobody awaits."""
+    raise AssertionError
+
+
+def _yields(_: object) -> Any:
+    """Do what nobody iterates over."""
+    yield False
+
+
 def test_save_and_restore(host: Host, willing: Guest, files: Files, folder: str) -> None:
     domain = willing()
     name, uuid, file = domain.info().name, domain.uuid, f"{folder}/file"
@@ -75,7 +87,11 @@ def test_save_and_restore(host: Host, willing: Guest, files: Files, folder: str)
         with pytest.raises(InvalidArgument, match="allow refused"):
             host.restore(file, allow=refuse)
         with pytest.raises(ZeroDivisionError):
-            host.restore(file, allow=lambda _: 1 // 0)
+            host.restore(file, allow=lambda _: bool(1 // 0))
+        wrong: list[Any] = [_never, lambda _: _never(None), _yields, lambda _: Operation("allow")]
+        for undecided in wrong:
+            with pytest.raises(InvalidArgument, match=r"plain function as allow|decides nothing"):
+                host.restore(file, allow=undecided)
         assert (seen, host.domains.get(uuid)) == ([name], None)
         again = host.restore(file, paused=True, allow=lambda config: config.uuid == uuid, timeout=120)
         other = again.config().replace(name="elsewhere", uuid=uuid4())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import subprocess
 import sys
@@ -10,8 +11,10 @@ import pytest
 
 import pyxen
 from pyxen import ConnectFailed, DomainConfig, UnsupportedFeature, Vnc
+from pyxen._common.shown_uri import redacted
 from pyxen.backends.libvirt import connection, link
-from pyxen.backends.libvirt.error_map import redacted
+from pyxen.backends.libvirt.backend import LibvirtBackend
+from pyxen.metrics import HostCollector
 from tests.raising import handlers_that_raise
 from tests.xen.support import wait_until
 
@@ -130,3 +133,34 @@ os.wait()
 host.close()
 """
     assert run(program).stdout == "True\n"
+
+
+def test_no_secret_is_in_what_a_host_shows(uri: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    with pyxen.connect(f"{uri}?word=s3cret") as host, HostCollector(f"{uri}?word=s3cret") as collector:
+        assert host.uri == f"{uri}?word=***"
+        list(collector.collect())
+        supervisor = pyxen.Supervisor(host)
+        supervisor.stop()
+        supervisor.run()
+        shown = [host, host.domains, host.libvirt, host.begin, supervisor, collector, HostCollector(host)]
+        assert "s3cret" not in repr(shown)
+    with pytest.raises(pyxen.HostClosed) as caught:
+        host.list()
+    assert "s3cret" not in f"{caught.value}{caplog.text}"
+
+
+def test_what_libvirt_says_is_logged_without_secrets(host: pyxen.Host, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    backend = host._backend
+    assert isinstance(backend, LibvirtBackend)
+    with (
+        pytest.raises(pyxen.Error),
+        backend._look("define", secrets=["hunter2"]) as connection,
+    ):
+        connection.defineXML("<domain hunter2>")
+    with pytest.raises(pyxen.Error), backend._look("find") as connection:
+        connection.storagePoolLookupByName("\x1b[2J xen://a:s3cret/@host")
+    assert "libvirt error" in caplog.text
+    assert r"\x1b[2J" in caplog.text
+    assert [word for word in ("hunter2", "\x1b", "s3cret") if word in caplog.text] == []

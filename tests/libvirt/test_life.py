@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -309,3 +310,23 @@ def test_a_kept_domain_of_another_name(link: LibvirtBackend, web1: DomainConfig)
     with pytest.raises(DomainExists, match="is running as"):
         link.define(web1.replace(uuid=kept.uuid), autostart=None)
     assert link.defined()[0].name == "web2"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make links of other users")
+@pytest.mark.parametrize("verb", ["save", "core_dump"])
+def test_no_link_of_another_user_is_followed(host: Host, web1: DomainConfig, tmp_path: Path, verb: str) -> None:
+    domain = host.create(web1)
+    shared, victim = tmp_path / "shared", tmp_path / "victim"
+    shared.mkdir()
+    shared.chmod(0o1777)
+    victim.write_text("precious")
+    link = shared / "file"
+    link.symlink_to(victim)
+    os.lchown(link, 65534, 65534)
+    with pytest.raises(InvalidArgument, match=f"{verb} .*cannot write {link}: another user put {link} into a folder"):
+        getattr(domain, verb)(link)
+    assert (victim.read_text(), link.is_symlink()) == ("precious", True)
+    assert domain.info().state is DomainState.RUNNING
+    os.lchown(link, 0, 0)  # one's own is followed
+    getattr(domain, verb)(link)
+    assert victim.read_bytes() != b"precious"

@@ -5,10 +5,12 @@ from __future__ import annotations
 import ctypes
 import os
 import re
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import pyxen.backends.xenlight.libxl
 from pyxen import ConnectFailed, DomainConfig, DomainInfo, Host
@@ -19,18 +21,26 @@ if TYPE_CHECKING:  # the programs that tests begin import this module, and pytes
     import pytest
 
 __all__ = [
+    "after_a_look",
     "after_the_check_of_answers",
     "after_the_check_of_names",
     "be_impatient",
+    "before_a_script",
     "end_core_dumps",
     "expect_other_workers",
     "expect_quick_guests",
+    "fail_with_another_controller",
     "find_qemus_in",
     "has_lifeline",
+    "in_a_script",
     "journal_slots",
+    "let_dom0_use",
+    "let_qemus_say_all",
     "let_readers_say_all",
     "libxl_lock",
+    "pretend_pci",
     "qmp_patience",
+    "refuse_targets_of_dom0",
     "refused_watches",
     "replace_let_go_on",
     "scripts_asleep",
@@ -39,6 +49,7 @@ __all__ = [
     "terminal_by_libxl",
     "through_libxl",
     "use_extension",
+    "without_loops",
     "write_as_json_c",
 ]
 
@@ -268,9 +279,130 @@ def spice_server(monkeypatch: pytest.MonkeyPatch, info: DomainInfo, *, patience:
     return spice.spice(info)
 
 
+def let_qemus_say_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read messages of QEMUs without a limit on their number and length."""
+    from pyxen.backends.xenlight.operations import qmp
+
+    monkeypatch.setattr(qmp, "MOST", 1 << 60)
+    monkeypatch.setattr(qmp, "LONGEST", 1 << 60)
+
+
+def fail_with_another_controller(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let libxl make a USB controller when it is to attach a USB device, and then fail."""
+    from pyxen.backends.xenlight.libxl.binding import ffi, lib
+    from pyxen.backends.xenlight.operations import devices
+
+    class Lib:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(lib, name)
+
+        def libxl_device_usbdev_add(self, pointer: Any, domid: int, _: Any, __: Any) -> int:
+            controller = ffi.new("libxl_device_usbctrl *")
+            lib.libxl_device_usbctrl_init(controller)
+            assert lib.libxl_device_usbctrl_add(pointer, domid, controller, ffi.NULL) == 0
+            return int(lib.ERROR_FAIL)
+
+    monkeypatch.setattr(devices, "lib", Lib())
+
+
+def let_dom0_use(monkeypatch: pytest.MonkeyPatch, vcpus: Callable[[], int], *, patience: float = 10.0) -> None:
+    """Let domain 0 use so many vCPUs: the pretended one always uses all."""
+    from pyxen.backends.xenlight.operations import cpupools
+
+    monkeypatch.setattr(cpupools, "_online", lambda _, __: vcpus())
+    monkeypatch.setattr(cpupools, "TO_GO_OFFLINE", patience)
+
+
+def pretend_pci(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, add: Callable[[], int], remove: Callable[[], int]
+) -> None:
+    """Let the host have the PCI devices in a folder, and libxl do this to make one assignable, and not to."""
+    from pyxen.backends.xenlight import sysfs
+    from pyxen.backends.xenlight.libxl.binding import lib
+    from pyxen.backends.xenlight.operations import pci
+
+    class Lib:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(lib, name)
+
+        def libxl_device_pci_assignable_add(self, *_: object) -> int:
+            return add()
+
+        def libxl_device_pci_assignable_remove(self, *_: object) -> int:
+            return remove()
+
+    monkeypatch.setattr(pci, "lib", Lib())
+    monkeypatch.setattr(pci, "_check_host", lambda _: None)
+    for module in (pci, sysfs):
+        monkeypatch.setattr(module, "PCI_DEVICES", str(folder / "devices"))
+        monkeypatch.setattr(module, "PCIBACK_DRIVER", str(folder / "drivers/pciback"))
+
+
+def refuse_targets_of_dom0(monkeypatch: pytest.MonkeyPatch, *, lower: bool) -> None:
+    """Let xenstored take no lower memory target for dom0 from libxl, or no higher one; libxl does not look."""
+    from pyxen.backends.xenlight.libxl.binding import lib
+    from pyxen.backends.xenlight.operations import room
+
+    class Lib:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(lib, name)
+
+        def libxl_set_memory_target(self, pointer: Any, domid: int, kib: int, relative: int, enforce: int) -> int:
+            if lower == (kib < 0):
+                return 0
+            return int(lib.libxl_set_memory_target(pointer, domid, kib, relative, enforce))
+
+    monkeypatch.setattr(room, "lib", Lib())
+
+
 def qmp_patience(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
     """Set how long a QEMU has to greet a reader of its events."""
     monkeypatch.setattr("pyxen.readers.qmp.CONNECT", seconds)
+
+
+def before_a_script(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], object]) -> None:
+    """Let something happen once, when a verb has been checked, and before its script runs."""
+    from pyxen.backends.xenlight.libxl.context import Context
+
+    run = Context.run
+
+    def then(context: Context, operation: Any, script: Any) -> Any:
+        monkeypatch.setattr(Context, "run", run)
+        happens()
+        return run(context, operation, script)
+
+    monkeypatch.setattr(Context, "run", then)
+
+
+def after_a_look(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], object]) -> None:
+    """Let something happen once, when a domain's info has been read."""
+    from pyxen.backends.xenlight.hypervisor import Hypervisor
+
+    domain = Hypervisor.domain
+
+    def then(hypervisor: Hypervisor, domid: int) -> DomainInfo | None:
+        found = domain(hypervisor, domid)
+        monkeypatch.setattr(Hypervisor, "domain", domain)
+        happens()
+        return found
+
+    monkeypatch.setattr(Hypervisor, "domain", then)
+
+
+def in_a_script(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], object]) -> None:
+    """Let something happen once, when a script has seen that its domain is there."""
+    from pyxen.backends.xenlight.hypervisor import Hypervisor
+
+    alive = Hypervisor.alive
+
+    def then(hypervisor: Hypervisor, domid: int, uuid: UUID) -> bool:
+        found = alive(hypervisor, domid, uuid)
+        if threading.current_thread().name == "pyxen-libxl":
+            monkeypatch.setattr(Hypervisor, "alive", alive)
+            happens()
+        return found
+
+    monkeypatch.setattr(Hypervisor, "alive", then)
 
 
 def after_the_check_of_names(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], object]) -> None:
@@ -286,3 +418,18 @@ def after_the_check_of_names(monkeypatch: pytest.MonkeyPatch, happens: Callable[
         return holders
 
     monkeypatch.setattr(Hypervisor, "named", then)
+
+
+def without_loops(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let there be no memory for what waits for libxl."""
+    from pyxen.backends.xenlight.libxl import context
+    from pyxen.backends.xenlight.libxl.binding import ffi, lib
+
+    class NoLoops:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(lib, name)
+
+        def pyxen_loop_new(self, *_: object) -> Any:
+            return ffi.NULL
+
+    monkeypatch.setattr(context, "lib", NoLoops())

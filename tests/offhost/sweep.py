@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import socket
 import sys
 import threading
@@ -19,6 +20,7 @@ import pyxen
 from pyxen import Disk, Domain, DomainConfig, DomainState, Scheduler, Vif
 from tests.offhost import moves
 from tests.offhost.host import OffHost, children, until
+from tests.offhost.store import StoreError
 from tests.offhost.world import How, Kind
 
 __all__ = [
@@ -53,6 +55,9 @@ _REMAINS = {
     ("call 3.6",): r"^event channel",
 }
 """What libxl leaves, with no more than a line in its log, where a call fails by which it removes it: by the call."""
+
+_GOES = re.compile(r"event channel|/var/lib/xen/userdata-|/vm/[-0-9a-f]+/memory$")
+"""What goes with a domain."""
 
 Configure = Callable[..., DomainConfig]
 
@@ -101,6 +106,8 @@ class Needs(Enum):
     """The source of a migration, which sends a saved domain."""
     PARAMETERS = auto()
     """A Xen with a file system of its own, and a parameter in it."""
+    POOL = auto()
+    """A CPU pool named ``batch``."""
     ENDS = auto()
     """A domain that does what it is asked, and a connection from this host to itself."""
 
@@ -115,6 +122,8 @@ class Verb:
     """The domain that it needs is not as before when it has succeeded."""
     removes: bool = False
     """The domain that it needs is gone then."""
+    effect: Callable[[Sweep], bool] | None = None
+    """Tells whether it has done what it is for; None: that is not looked at."""
 
 
 VERBS = {
@@ -126,12 +135,18 @@ VERBS = {
     ),
     "pause": Verb(lambda s: s.domain.pause(), Needs.DOMAIN),
     "unpause": Verb(lambda s: s.domain.unpause(), Needs.PAUSED),
-    "rename": Verb(lambda s: s.domain.rename("shop"), Needs.DOMAIN, ends=True),
+    "rename": Verb(
+        lambda s: s.domain.rename("shop"), Needs.DOMAIN, ends=True, effect=lambda s: s.node("name") == "shop"
+    ),
     "set_userdata": Verb(lambda s: s.domain.set_userdata("note", b"x"), Needs.DOMAIN),
     "userdata": Verb(lambda s: s.domain.userdata("note"), Needs.DOMAIN),
     "config": Verb(lambda s: s.domain.config(), Needs.DOMAIN),
-    "set_memory": Verb(lambda s: s.domain.set_memory(12), Needs.DOMAIN),
-    "set_vcpus": Verb(lambda s: s.domain.set_vcpus(1), Needs.DOMAIN),
+    "set_memory": Verb(
+        lambda s: s.domain.set_memory(12), Needs.DOMAIN, effect=lambda s: s.node("memory/target") == str(12 << 10)
+    ),
+    "set_vcpus": Verb(
+        lambda s: s.domain.set_vcpus(1), Needs.DOMAIN, effect=lambda s: s.node("cpu/1/availability") == "offline"
+    ),
     "attach a disk": Verb(lambda s: s.domain.attach(s.disk, timeout=s.timeout), Needs.DOMAIN, ends=True),
     "attach a vif": Verb(lambda s: s.domain.attach(s.vif, timeout=s.timeout), Needs.DOMAIN, ends=True),
     "detach a disk": Verb(lambda s: s.domain.detach("xvda", timeout=s.timeout), Needs.DISK, ends=True),
@@ -156,20 +171,24 @@ VERBS = {
     "stats": Verb(lambda s: s.host.stats(), Needs.VIF),
     "orphans": Verb(lambda s: s.host.orphans(), Needs.DOMAIN),
     "events": Verb(lambda s: s.follow()),
-    "set_maxmem": Verb(lambda s: s.domain.set_maxmem(32), Needs.DOMAIN),
+    "set_maxmem": Verb(
+        lambda s: s.domain.set_maxmem(32), Needs.DOMAIN, effect=lambda s: s.node("memory/static-max") == str(32 << 10)
+    ),
     "memory": Verb(lambda s: s.domain.memory(), Needs.DOMAIN),
     "vcpus": Verb(lambda s: s.domain.vcpus(), Needs.DOMAIN),
     "pin_vcpu": Verb(lambda s: s.domain.pin_vcpu(0, {0}), Needs.DOMAIN),
     "set_scheduler": Verb(lambda s: s.domain.set_scheduler(Scheduler(weight=512)), Needs.DOMAIN),
     "set_cpupool": Verb(lambda s: s.domain.set_cpupool(0), Needs.DOMAIN),
     "set_node_affinity": Verb(lambda s: s.domain.set_node_affinity({0}), Needs.DOMAIN),
-    "send_sysrq": Verb(lambda s: s.domain.send_sysrq("s"), Needs.DOMAIN),
+    "send_sysrq": Verb(
+        lambda s: s.domain.send_sysrq("s"), Needs.DOMAIN, effect=lambda s: s.node("control/sysrq") == "s"
+    ),
     "update_config": Verb(lambda s: s.domain.update_config(s.config("pvh", memory=20)), Needs.DOMAIN),
     "console": Verb(lambda s: s.domain.console().close(), Needs.DOMAIN),
     "console_stream": Verb(lambda s: s.domain.console_stream(timeout=s.timeout).close(), Needs.DOMAIN),
     "console_log": Verb(lambda s: s.domain.console_log(), Needs.DOMAIN),
     "endpoints": Verb(lambda s: s.domain.endpoints(), Needs.DOMAIN),
-    "preserve": Verb(lambda s: s.domain.preserve("-old"), Needs.ENDED, ends=True),
+    "preserve": Verb(lambda s: s.domain.preserve("-old"), Needs.ENDED, ends=True, effect=lambda s: s.is_preserved()),
     "node_affinity": Verb(lambda s: s.domain.node_affinity(), Needs.DOMAIN),
     "scheduler": Verb(lambda s: s.domain.scheduler(), Needs.DOMAIN),
     "topology": Verb(lambda s: s.host.topology()),
@@ -178,6 +197,13 @@ VERBS = {
     "set_parameters": Verb(lambda s: s.host.set_parameters("loglvl=all"), Needs.PARAMETERS),
     "debug_keys": Verb(lambda s: s.host.debug_keys("q")),
     "save and go on": Verb(lambda s: s.save_and_go_on(), Needs.GUEST),
+    "create a pool": Verb(lambda s: s.host.cpupools.create("batch"), effect=lambda s: s.pools() == ["Pool-0", "batch"]),
+    "rename a pool": Verb(
+        lambda s: s.host.cpupools[1].rename("night"), Needs.POOL, effect=lambda s: s.pools() == ["Pool-0", "night"]
+    ),
+    "destroy a pool": Verb(
+        lambda s: s.host.cpupools[1].destroy(), Needs.POOL, effect=lambda s: s.pools() == ["Pool-0"]
+    ),
     "save and pause": Verb(lambda s: s.save_and_pause(), Needs.GUEST, ends=True),
 }
 
@@ -351,9 +377,12 @@ class Sweep:
             self._sender = moves.Sender(self._saved)
         elif needs is Needs.ENDS:
             self.ends = socket.socketpair()
+        elif needs is Needs.POOL and not self._there:
+            self.host.cpupools.create("batch")
+            self._there = True
         elif needs is Needs.PARAMETERS and not self._there:
             self._offhost.world.set_hypfs(there=True)
-        if needs in {Needs.NOTHING, Needs.FILE, Needs.SENDER, Needs.PARAMETERS} or self._there:
+        if needs in {Needs.NOTHING, Needs.FILE, Needs.SENDER, Needs.PARAMETERS, Needs.POOL} or self._there:
             return
         self.domain = self.host.create(self.config())
         self._there = True
@@ -367,6 +396,28 @@ class Sweep:
             self.domain.attach(self.disk)
         elif needs is Needs.VIF:
             self.domain.attach(self.vif)
+
+    def node(self, name: str) -> str | None:
+        """Return what xenstore has of the domain; None if it has no such node."""
+        return self._value(f"/local/domain/{self.domain.domid}/{name}")
+
+    def _value(self, path: str) -> str | None:
+        try:
+            return self._offhost.store.read(path)
+        except StoreError:
+            return None
+
+    def pools(self) -> list[str | None]:
+        """Return the names of the CPU pools of which Xen or xenstore knows."""
+        known = {info.number for info in self.host.cpupools.list()}
+        known |= {int(number) for number in self._offhost.store.directory("/local/pool")}
+        return [self._value(f"/local/pool/{number}/name") for number in sorted(known)]
+
+    def is_preserved(self) -> bool:
+        """Tell whether the domain has another name and uuid, in Xen and in xenstore."""
+        uuid = self.host.domains[self.domain.domid].uuid
+        named = (self.node("name"), self.node("vm"), self._value(f"/vm/{uuid}/uuid"))
+        return uuid != self.domain.uuid and named == ("web-old", f"/vm/{uuid}", str(uuid))
 
     def suspend_and_resume(self) -> None:
         """Do these two, which leave the domain as it was."""
@@ -410,6 +461,7 @@ class Sweep:
             error = outcome().error
         if error is not None:
             raise error
+        assert self._verb.effect is None or self._verb.effect(self), "it has no effect"
         self.put_away()
         return swept.count
 
@@ -430,7 +482,9 @@ class Sweep:
             except TimeoutError as error:
                 error.add_note(str(self._more_than(before)))
                 raise
-        elif self._verb.ends:
+        elif self._verb.effect is not None:
+            assert self._verb.effect(self), f"{case}: it succeeds without an effect"
+        if outcome.error is None and self._verb.ends:
             stays = self._verb.removes and self.domain.domid in self._offhost.world.domids()
             assert not stays, f"{case}: it succeeds, and the domain is still there"
             self._there = False
@@ -448,7 +502,7 @@ class Sweep:
     def _more_than(self, before: set[str]) -> list[str]:
         """Return what is there beside what was there; libxl's notes on a domain go with the domain."""
         more = self._offhost.things() - before
-        return sorted(thing for thing in more if not thing.startswith(("event channel", "/var/lib/xen/userdata-")))
+        return sorted(thing for thing in more if not _GOES.match(thing))
 
     def put_away(self) -> None:
         """Destroy all domains, and end what was begun for the verb."""
@@ -460,5 +514,7 @@ class Sweep:
         for info in self.host.list():
             if info.domid:
                 self.host.domains[info.domid].destroy(timeout=20)
+        for pool in self.host.cpupools.list()[1:]:
+            self.host.cpupools[pool.number].destroy()
         self._there = False
         self._offhost.end_guests()

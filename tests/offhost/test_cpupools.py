@@ -8,8 +8,13 @@ import pytest
 
 import pyxen
 from pyxen import CpuSet, Domain, Host, InvalidArgument, OperationFailed, Scheduler, UnsupportedFeature
+from pyxen.errors import GuestTimeout
 from tests.offhost.conftest import Configure
 from tests.offhost.host import OffHost
+from tests.offhost.internals import let_dom0_use
+from tests.offhost.store import StoreError
+from tests.offhost.sweep import bounded
+from tests.offhost.world import How, Kind
 
 
 @pytest.fixture
@@ -58,17 +63,66 @@ def test_shares_of_vcpus_under_rtds(real_time: Domain) -> None:
     assert real_time.scheduler(vcpu=1) == second.replace(extratime=0)
 
 
-def test_a_split_into_nodes(offhost: OffHost, host: Host) -> None:
+def used_by_dom0(offhost: OffHost) -> list[bool]:
+    """Return which vCPUs domain 0 is to use."""
+    return [_availability(offhost, vcpu) != "offline" for vcpu in range(4)]
+
+
+def _availability(offhost: OffHost, vcpu: int) -> str | None:
+    try:
+        return offhost.store.read(f"/local/domain/0/cpu/{vcpu}/availability")
+    except StoreError:
+        return None
+
+
+def shares(offhost: OffHost, host: Host) -> tuple[list[tuple[int, str | None, CpuSet]], list[bool]]:
+    """Return the pools, and which vCPUs domain 0 is to use."""
+    return [(info.number, info.name, info.cpus) for info in host.cpupools.list()], used_by_dom0(offhost)
+
+
+def test_a_split_into_nodes(offhost: OffHost, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     offhost.world.set_nodes(2)
+    let_dom0_use(monkeypatch, lambda: sum(used_by_dom0(offhost)))
     host.cpupools.numa_split()
-    found = [(info.number, info.name, info.cpus, info.scheduler) for info in host.cpupools.list()]
-    assert found == [
-        (0, "Pool-node0", CpuSet("0-1"), "credit2"),
-        (1, "Pool-node1", CpuSet("2-3"), "credit2"),
-    ]
-    cpus = [offhost.store.read(f"/local/domain/0/cpu/{cpu}/availability") for cpu in range(4)]
-    assert cpus == ["online", "online", "offline", "offline"]
+    assert {info.scheduler for info in host.cpupools.list()} == {"credit2"}
+    assert shares(offhost, host) == (
+        [(0, "Pool-node0", CpuSet("0-1")), (1, "Pool-node1", CpuSet("2-3"))],
+        [True, True, False, False],
+    )
     assert host.cpupools["Pool-node1"].uuid is not None
+
+
+@pytest.mark.parametrize("kind", [Kind.HYPERCALLS, Kind.REQUESTS])
+def test_a_split_that_fails_is_undone(
+    offhost: OffHost, host: Host, monkeypatch: pytest.MonkeyPatch, kind: Kind
+) -> None:
+    offhost.world.set_nodes(2)
+    let_dom0_use(monkeypatch, lambda: sum(used_by_dom0(offhost)))
+    before, failed = shares(offhost, host), 0
+    for nth in range(1, 200):
+        how = How.DENY if kind is Kind.REQUESTS else How.FAIL
+        with offhost.world.sweeping(kind, nth, errno.ENOSPC, how) as swept:
+            outcome = bounded(host.cpupools.numa_split)()
+        if not swept.pid:
+            break
+        if outcome.error is None:
+            host.cpupools[1].destroy()
+            host.cpupools[0].add_cpus("2-3")
+            host.cpupools[0].rename("Pool-0")
+            host.domains[0].set_vcpus(4)
+        assert shares(offhost, host) == before, f"{swept.what}, {nth}: {outcome.error}"
+        failed += outcome.error is not None
+    assert failed > 5
+    assert len(host.cpupools) == 2
+
+
+def test_a_split_ends_if_dom0_does_not_follow(offhost: OffHost, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    offhost.world.set_nodes(2)
+    before = shares(offhost, host)
+    let_dom0_use(monkeypatch, lambda: 4, patience=0.1)
+    with pytest.raises(GuestTimeout, match="dom0 does not take its vCPUs from 2 on offline"):
+        host.cpupools.numa_split()
+    assert shares(offhost, host) == before
 
 
 def test_cpus_of_a_node(offhost: OffHost, host: Host) -> None:

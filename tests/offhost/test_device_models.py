@@ -17,12 +17,13 @@ from pathlib import Path
 import pytest
 
 import pyxen
-from pyxen import DeviceModel, Disk, Domain, DomainConfig, Vif
-from pyxen.errors import OperationFailed, QmpError
+from pyxen import DeviceModel, Disk, Domain, DomainConfig, UsbCtrl, UsbDev, Vif
+from pyxen.errors import InvalidState, NotFound, OperationFailed, QmpError
 from pyxen.records.info import DomainState
 from tests.offhost import moves
 from tests.offhost.device_model import DeviceModels
 from tests.offhost.host import OffHost, children, until
+from tests.offhost.internals import fail_with_another_controller
 from tests.offhost.setup import RELEASES
 from tests.offhost.sweep import BOUND, bounded
 from tests.offhost.test_sweep import GOLDEN, WHOLE
@@ -310,3 +311,42 @@ def look(bench: Bench, tried: Verb, error: BaseException | None, case: str) -> N
             assert ("it is suspended" in str(error)) is (DomainState.SHUTDOWN in states), f"{case}: {states}"
     if not isinstance(error, pyxen.MigrationFailed):  # the destination's, whose error says why
         assert re.search("QEMU(, which would serve it,)? has ended", str(error)), case
+
+
+@pytest.fixture
+def usb_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> UsbDev:
+    """A USB device of the host, as pyxen sees it; libxl sees none."""
+    folder = tmp_path / "usb"
+    (folder / "1-1").mkdir(parents=True)
+    for name, text in {"busnum": "1", "devnum": "3", "idVendor": "1234", "bDeviceClass": "00"}.items():
+        (folder / "1-1" / name).write_text(f"{text}\n")
+    monkeypatch.setattr("pyxen.backends.xenlight.sysfs.USB_DEVICES", str(folder))
+    return UsbDev(hostbus=1, hostaddr=3)
+
+
+def test_a_usb_device_needs_a_controller_that_qemu_knows(
+    offhost: OffHost, host: pyxen.Host, models: DeviceModels, usb_device: UsbDev
+) -> None:
+    domain = host.create(config_of(models), timeout=_TIMEOUT)
+    before = offhost.things()
+    with pytest.raises(InvalidState, match="no USB controller with a free port: attach a UsbCtrl first"):
+        domain.attach(usb_device, timeout=_TIMEOUT)
+    with pytest.raises(NotFound, match="no USB device"):
+        domain.attach(UsbDev(hostbus=7, hostaddr=99), timeout=_TIMEOUT)
+    assert not offhost.things() - before
+    domain.attach(UsbCtrl(type="devicemodel"), timeout=_TIMEOUT)
+    with pytest.raises(OperationFailed, match="failed"):  # by libxl
+        domain.attach(usb_device, timeout=_TIMEOUT)
+    domain.destroy()
+
+
+def test_a_usb_device_that_is_not_attached_leaves_no_controller(
+    host: pyxen.Host, models: DeviceModels, usb_device: UsbDev, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    domain = host.create(config_of(models), timeout=_TIMEOUT)
+    domain.attach(UsbCtrl(type="devicemodel"), timeout=_TIMEOUT)
+    fail_with_another_controller(monkeypatch)
+    with pytest.raises(OperationFailed):
+        domain.attach(usb_device, timeout=_TIMEOUT)
+    assert len([*domain.usbctrls]) == len(domain.config().usbctrls) == 1
+    domain.destroy()

@@ -205,13 +205,36 @@ def test_a_save_whose_beginning_cannot_be_written(offhost: OffHost, host: pyxen.
                 failed = error
         if swept.what.startswith("execvp"):  # the process that writes the rest
             break
-        if swept.what.startswith("write /.saved"):
+        if swept.what.startswith("write /.pyxen-"):
             told[f"{nth} {swept.what}"] = failed
     assert len(told) > 1, "the head, which pyxen writes, and libxl's beginning"
     assert all("Input/output error" in str(error) for error in told.values()), told
     web.destroy()
     (offhost.folder / "saved").unlink(missing_ok=True)
     assert offhost.left() == []
+
+
+@pytest.mark.parametrize("verb", ["set_memory", "set_maxmem"])
+def test_memory_that_is_not_set_leaves_xens_limit(
+    offhost: OffHost, host: pyxen.Host, config: Configure, verb: str
+) -> None:
+    for nth in range(1, MOST):
+        domain = host.create(config(name=f"web{nth}"))
+        before = memory_of(domain)
+        act = {"set_memory": lambda: domain.set_memory(12), "set_maxmem": lambda: domain.set_maxmem(32)}[verb]  # noqa: B023 (called here)
+        with offhost.world.sweeping(Kind.REQUESTS, nth, errno.ENOSPC, How.DENY) as swept:
+            outcome = bounded(act)()
+        after = memory_of(domain)
+        assert outcome.error is None or after in {before, (before[0] - 4096, before[1] - 4096)}, f"request {nth}"
+        domain.destroy()
+        if not swept.pid:
+            return
+    raise AssertionError("it makes more requests")
+
+
+def memory_of(domain: pyxen.Domain) -> tuple[int, int]:
+    """Return the target of a domain and Xen's limit on it."""
+    return domain.memory().target_kib or 0, domain.info().maxmem_kib
 
 
 def test_a_key_that_xenstored_refuses(offhost: OffHost, host: pyxen.Host, config: Configure) -> None:

@@ -142,6 +142,27 @@ def test_caches_that_cannot_be_watched(host: pyxen.Host, config: Configure) -> N
     web.destroy()
 
 
+def test_sockets_of_which_libxl_does_not_know(
+    offhost: OffHost, host: pyxen.Host, config: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    web = host.create(config())
+    with pytest.raises(InvalidArgument, match="no socket 9; it has 0"):
+        host.psr.set(web, "l3", 3, sockets=[9])
+    monkeypatch.setattr("pyxen.backends.xenlight.operations.psr.online_sockets", lambda _: [0, 9])
+    before = offhost.world.count("domctl.psr_alloc")
+    for sockets in (None, [9]):
+        with pytest.raises(UnsupportedFeature, match=r"libxl counts .* sockets by the CPUs that are online"):
+            host.psr.set(web, "l3", 3, sockets=sockets)
+    assert offhost.world.count("domctl.psr_alloc") == before
+    assert host.psr.allocations() == ()
+    monkeypatch.setattr("pyxen.backends.xenlight.operations.psr.command_line", lambda _: "psr=cat")
+    with pytest.raises(UnsupportedFeature, match="libxl counts"):
+        host.psr.allocations()
+    with pytest.raises(InvalidArgument, match="takes one socket or more"):
+        host.psr.set(web, "l3", 3, sockets=())
+    web.destroy()
+
+
 @pytest.mark.parametrize(
     ("error", "kind", "why"),
     [

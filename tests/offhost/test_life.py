@@ -77,6 +77,16 @@ def test_rename(offhost: OffHost, host: pyxen.Host, config: Configure) -> None:
         host.create(config(name="shop"))
 
 
+def test_a_name_that_is_not_utf_8_is_not_preserved(offhost: OffHost, host: pyxen.Host, config: Configure) -> None:
+    web = host.create(config(on_crash="preserve"))
+    offhost.store.write(f"/local/domain/{web.domid}/name", b"we\xffb")
+    offhost.world.crash(web.domid)
+    with pytest.raises(InvalidState, match=r"not UTF-8.*: rename it first"):
+        web.preserve("-old")
+    web.rename("web")
+    assert web.preserve("-old").info().name == "web-old"
+
+
 def test_userdata(offhost: OffHost, host: pyxen.Host, config: Configure) -> None:
     web = host.create(config())
     web.set_userdata("note", b"\0\xff")

@@ -10,6 +10,7 @@ import struct
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -314,7 +315,15 @@ def test_the_caller_may_refuse_what_is_in_a_file(offhost: OffHost, host: pyxen.H
     with pytest.raises(pyxen.InvalidArgument, match="allow refused"):
         host.restore(saved, allow=refuse)
     with pytest.raises(ZeroDivisionError):
-        host.restore(saved, allow=lambda _: 1 // 0)
+        host.restore(saved, allow=lambda _: bool(1 // 0))
+
+    async def never(_: object) -> bool:
+        raise AssertionError
+
+    wrong: list[Any] = [never, lambda _: never(None)]
+    for undecided in wrong:
+        with pytest.raises(pyxen.InvalidArgument, match="plain function as allow"):
+            host.restore(saved, allow=undecided)
     assert len(seen) == 1
     assert offhost.left() == before
     host.restore(saved, allow=lambda config: config.name == seen[0]).destroy()

@@ -218,14 +218,14 @@ def check_others_go_on(disk: SlowDisk, other: Domain) -> None:
     other.begin.pause().result(20)
 
 
-@pytest.mark.parametrize("slow", ["open", "fsync", "rename"])
+@pytest.mark.parametrize("slow", ["open", "posix_fallocate", "fsync", "rename"])
 def test_the_disk_of_a_save_holds_up_nothing_else(
     offhost: OffHost, host: pyxen.Host, config: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slow: str
 ) -> None:
     web, other = host.create(config()), host.create(config(name="other"))
     offhost.guest(web.domid).obey()
     disk = SlowDisk()
-    with disk.instead_of(monkeypatch, slow, ".save." if slow == "open" else ""):
+    with disk.instead_of(monkeypatch, slow, ".partial" if slow == "open" else ""):
         begun = web.begin.save(tmp_path / "save")
         check_others_go_on(disk, other)
         disk.goes_on.set()
@@ -233,11 +233,59 @@ def test_the_disk_of_a_save_holds_up_nothing_else(
     assert [path.name for path in tmp_path.iterdir()] == ["save"]
 
 
+@pytest.mark.parametrize("slow", ["open", "pread"])
+def test_the_disk_of_a_restore_holds_up_nothing_else(
+    offhost: OffHost, host: pyxen.Host, config: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slow: str
+) -> None:
+    web, other, disk = host.create(config()), host.create(config(name="other")), SlowDisk()
+    offhost.guest(web.domid).obey()
+    web.save(tmp_path / "save", timeout=60)
+    with disk.instead_of(monkeypatch, slow, str(tmp_path) if slow == "open" else ""):
+        begun = host.begin.restore(tmp_path / "save", paused=True)
+        check_others_go_on(disk, other)
+        disk.goes_on.set()
+        assert begun.result(60).name == "web"
+
+
+def test_a_restore_that_is_cancelled_while_its_file_is_read(
+    offhost: OffHost, host: pyxen.Host, config: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    web, disk = host.create(config()), SlowDisk()
+    offhost.guest(web.domid).obey()
+    web.save(tmp_path / "save", timeout=60)
+    before = len(os.listdir("/proc/self/fd"))
+    with disk.instead_of(monkeypatch, "open", str(tmp_path)):
+        begun = host.begin.restore(tmp_path / "save", timeout=0.1)
+        assert disk.waits.wait(20)
+        until(lambda: begun.stopped is not None, "the deadline does not pass")
+        disk.goes_on.set()
+        assert isinstance(begun.exception(20), OperationTimeout)
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert offhost.left() == []
+
+
+def test_who_is_asked_whether_to_allow_a_domain_holds_up_nothing_else(
+    offhost: OffHost, host: pyxen.Host, config: Configure, tmp_path: Path
+) -> None:
+    web, other, asked = host.create(config()), host.create(config(name="other")), SlowDisk()
+    offhost.guest(web.domid).obey()
+    web.save(tmp_path / "save", timeout=60)
+
+    def allow(_: DomainConfig) -> bool:
+        asked.waits.set()
+        return asked.goes_on.wait(60)
+
+    begun = host.begin.restore(tmp_path / "save", paused=True, allow=allow)
+    check_others_go_on(asked, other)
+    asked.goes_on.set()
+    assert begun.result(60).name == "web"
+
+
 def test_a_save_that_is_cancelled_while_its_file_is_made(
     offhost: OffHost, host: pyxen.Host, config: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     web, disk = host.create(config()), SlowDisk()
-    with disk.instead_of(monkeypatch, "open", ".save."):
+    with disk.instead_of(monkeypatch, "open", ".partial"):
         begun = web.begin.save(tmp_path / "save")
         assert disk.waits.wait(20)
         begun.cancel()
@@ -278,7 +326,7 @@ def test_the_child_of_a_fork_waits_for_no_lock(offhost: OffHost, host: pyxen.Hos
         watch=lambda: host.xenstore.watch("/tool"),
     )
     owners = {name.split()[0] for name in locks}
-    assert {"Context", "EventLoop", "Hypervisor", "ThreadedOperations"} <= owners
+    assert {"Context", "EventLoop", "ThreadedOperations", "Turns"} <= owners
     web.destroy()
     assert offhost.left() == []
 

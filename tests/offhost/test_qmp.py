@@ -21,8 +21,8 @@ from pyxen.config import DomainType
 from pyxen.errors import OperationTimeout, QmpError, UnsupportedFeature
 from pyxen.records.endpoints import SpiceEndpoint
 from tests.offhost.host import OffHost, until
-from tests.offhost.internals import spice_server
-from tests.offhost.qemu import EVENT, GREETING, Qemu, qemu_of, returned
+from tests.offhost.internals import let_qemus_say_all, spice_server
+from tests.offhost.qemu import EVENT, GREETING, READY, Qemu, qemu_of, returned
 
 WAIT = 0.3
 
@@ -112,15 +112,47 @@ def test_one_that_hangs_up(qemu: Qemu, talk: bytes) -> None:
     assert "carried out" not in str(caught.value)
 
 
-@pytest.mark.parametrize("text", [EVENT * 1000, b"x" * 65536])
-def test_one_that_does_not_stop(qemu: Qemu, text: bytes) -> None:
-    def flood(client: socket.socket) -> None:
+def flood(text: bytes) -> Callable[[socket.socket], None]:
+    """Greet, be ready, and then send a text again and again."""
+
+    def talk(client: socket.socket) -> None:
+        client.sendall(GREETING + READY)
         while True:
             client.sendall(text)
 
-    qemu.does(flood)
-    with pytest.raises(QmpError, match="sends more than 8 MiB"):
+    return talk
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [(EVENT * 1000, "20000 messages"), (b"x" * 65536, "8 MiB"), (b"{}\n" * 20_000, "20000 messages")],
+)
+def test_one_that_does_not_stop(qemu: Qemu, text: bytes, problem: str) -> None:
+    qemu.does(flood(text))
+    with pytest.raises(QmpError, match=f"sends more than {problem}"):
         qemu.domain.qmp.execute("query-status")
+
+
+def test_one_that_always_has_something_to_say_does_not_pass_the_deadline(
+    qemu: Qemu, host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    let_qemus_say_all(monkeypatch)
+    qemu.does(flood(b"{}\n" * 20_000))
+    with pytest.raises(OperationTimeout, match="may still carry out"):
+        qemu.domain.qmp.execute("query-status", timeout=WAIT)
+    operation = host._backend.qmp(qemu.domain._ref, "query-status", {}, timeout=None)
+    operation.cancel()
+    with pytest.raises(OperationCancelled):
+        operation.result(60)
+
+
+def test_one_that_always_has_something_to_say_about_spice(
+    qemu: Qemu, hvm: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    let_qemus_say_all(monkeypatch)
+    qemu.does(flood(b"{}\n" * 20_000))
+    with pytest.raises(OperationTimeout, match="does it hang"):
+        hvm()
 
 
 def silent(client: socket.socket) -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +20,7 @@ from pyxen import Host, HostClosed, InvalidArgument, InvalidState, QmpEvent
 from pyxen.errors import DomainNotFound, OperationTimeout, QmpError, UnsupportedFeature
 from tests.offhost.host import OffHost, until
 from tests.offhost.internals import qmp_patience
-from tests.offhost.qemu import EVENT, GREETING, Qemu, qemu_of
+from tests.offhost.qemu import EVENT, GREETING, READY, Qemu, qemu_of
 
 WAIT = 0.3
 SECONDS = 60
@@ -166,6 +167,20 @@ def test_a_qemu_that_does_not_stop(qemu: Qemu) -> None:
     assert os.times().user - before.user < SECONDS
     sends(qemu)
     assert qemu.domain.qmp.execute("echo") == {}
+
+
+def test_a_qemu_that_sends_many_small_ones_is_read_slowly(qemu: Qemu) -> None:
+    def flood(client: socket.socket) -> None:
+        client.sendall(GREETING + READY)
+        while True:
+            client.sendall(b'{"event":"A"}\n' * 1000)
+
+    qemu.does(flood)
+    with qemu.domain.qmp.events(maxlen=10) as events:
+        begin = time.monotonic()
+        until(lambda: events.lost > 12_000, "it does not read on")  # 5000 at once, and in each second that follows
+        assert time.monotonic() - begin > 1
+        assert next(events).name == "A"
 
 
 @pytest.mark.parametrize(

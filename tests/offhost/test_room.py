@@ -12,10 +12,11 @@ import pytest
 
 import pyxen
 from pyxen import DomainConfig
-from pyxen.errors import LockFailed, NotEnoughMemory, OperationTimeout
+from pyxen.errors import LockFailed, NotEnoughMemory, OperationTimeout, XenstoreError
 from tests.locks import holding
 from tests.offhost import moves
 from tests.offhost.host import OffHost
+from tests.offhost.internals import refuse_targets_of_dom0
 
 Configure = Callable[..., DomainConfig]
 
@@ -117,6 +118,29 @@ def test_dom0_gets_a_bounded_time(host: pyxen.Host, config: Configure, monkeypat
         host.create(config(memory=256), autoballoon=True)
     assert target_mib(host) == before
     assert [domain.domid for domain in host.list()] == [0, 1]
+
+
+def test_a_target_that_xenstored_does_not_take(
+    full: OffHost, host: pyxen.Host, config: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with following(full, host):
+        host.create(config(memory=128), autoballoon=True, timeout=60).destroy()  # from now on, dom0 has a target
+        before = target_mib(host)
+        refuse_targets_of_dom0(monkeypatch, lower=True)
+        with pytest.raises(XenstoreError, match=r"memory/target should be [0-9]+, and is"):
+            host.create(config(memory=512), autoballoon=True, timeout=60)
+        assert target_mib(host) == before
+
+
+def test_a_target_that_xenstored_does_not_take_back(
+    host: pyxen.Host, full: OffHost, config: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pyxen.backends.xenlight.operations.room.STALL", 0.1)
+    with following(full, host):
+        host.create(config(memory=128), autoballoon=True, timeout=60).destroy()
+    refuse_targets_of_dom0(monkeypatch, lower=False)
+    with pytest.raises(NotEnoughMemory, match=r"dom0 does not get back the [0-9]+ KiB"):
+        host.create(config(memory=512), autoballoon=True, timeout=60)
 
 
 def test_a_domain_that_arrives_gets_what_dom0_gives_up(

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
+import pytest
+
 import pyxen
-from pyxen import DomainConfig
+from pyxen import ConnectFailed, DomainConfig
 from tests.offhost.host import OffHost
+from tests.offhost.internals import without_loops
 from tests.scarce import check_each_shortage
 
 Configure = Callable[..., DomainConfig]
@@ -32,3 +36,15 @@ def test_a_host(offhost: OffHost, config: Configure) -> None:
 
     assert check_each_shortage(act, works) > 8
     assert offhost.left() == []
+
+
+def test_no_memory_for_the_event_loop(offhost: OffHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert offhost.left() == []
+    before = len(os.listdir("/proc/self/fd"))
+    with monkeypatch.context() as patch:
+        without_loops(patch)
+        with pytest.raises(ConnectFailed, match="memory"):
+            pyxen.connect("xenlight:///", workers=0)
+    assert len(os.listdir("/proc/self/fd")) == before
+    with pyxen.connect("xenlight:///", workers=0) as host:
+        assert len(host.list()) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections.abc import Callable, Iterator
 from queue import Queue
@@ -55,3 +56,18 @@ def test_a_guest_that_crashes_is_preserved(
     offhost.world.crash(web.domid)
     assert outcomes.get(timeout=20).error is None
     assert web.info().shutdown_reason == pyxen.ShutdownReason.CRASH
+
+
+def test_a_guest_that_cannot_be_destroyed_is_told_of(
+    offhost: OffHost, host: pyxen.Host, config: Configure, outcomes: Queue[Outcome]
+) -> None:
+    web = host.create(config(on_reboot="restart"))
+    with offhost.world.failing("domctl.destroydomain", errno.EPERM):
+        offhost.shut_down(web.domid, Reason.REBOOT)
+        outcome = outcomes.get(timeout=20)
+    assert outcome.error is not None
+    assert outcome.preserved == web
+    assert outcome.config is not None
+    assert [info.domid for info in host.list()] == [0, web.domid]
+    web.destroy()
+    assert offhost.left() == []

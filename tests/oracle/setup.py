@@ -2,7 +2,7 @@
 
 For each Xen release below: xl, libxlutil and every library they need, as Debian built them, unpacked and run with
 their own loader and C library; the preloaded stub and the libxlutil printer, compiled against that release's headers.
-Of libvirt: virsh, its schema of domains and the documents of its own tests. Prometheus, with promtool.
+Of libvirt: virsh, its schema of domains, the documents of its own tests, and its daemon. Prometheus, with promtool.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.oracle import debian, prometheus, xentools
+from tests.oracle import debian, libvirtd, prometheus, xentools
 from tests.oracle.debian import Packages, SetupFailed, cache_folder, cached, run
 from tests.oracle.libvirt import documents, schemas
 
@@ -129,6 +129,7 @@ def main() -> int:
         for release in schemas.RELEASES:
             schemas.set_up(release)
             documents.set_up(release)
+        libvirtd.set_up()
         prometheus.set_up()
         xentools.set_up()
     except SetupFailed as error:

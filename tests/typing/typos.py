@@ -69,10 +69,16 @@ def use(host: Host, domain: Domain) -> None:
         pass
 
 
+async def decide(config: DomainConfig) -> bool:
+    """Decide too late: nothing awaits it."""
+    return config.name == "web1"
+
+
 async def use_awaited(host: pyxen.aio.Host, domain: pyxen.aio.Domain) -> None:
     """Make mistakes with a host for asyncio."""
     host.supports("evnts")  # typo
     await host.creat(DomainConfig("web1"))  # typo
+    await host.restore("/a", allow=decide)  # typo: it is async
     (await host.list())[0].doimd  # typo
     await domain.wait("shutdwon")  # typo
     await domain.send_trigger("x")  # typo

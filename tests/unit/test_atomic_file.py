@@ -129,4 +129,11 @@ def test_it_is_on_the_disk_before_it_appears(tmp_path: Path, monkeypatch: pytest
     with appearing_whole(OPERATION, str(path)) as (fd, _):
         os.write(fd, b"saved")
     assert [entry.split()[1] for entry in order] == ["False", "True"]
-    assert order[0].startswith(".file")
+    assert order[0].startswith(".pyxe")
+
+
+@pytest.mark.parametrize("name", ["a" * 255, "\u00e9" * 127, "\u5b57" * 85])
+def test_names_of_every_length_that_the_file_system_takes(tmp_path: Path, name: str) -> None:
+    with appearing_whole(OPERATION, str(tmp_path / name)):
+        pass
+    assert os.listdir(tmp_path) == [name]

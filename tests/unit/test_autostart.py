@@ -207,6 +207,12 @@ def test_several_at_once(host: FakeHost, settings: XendomainsSettings) -> None:
         stop_all(host, settings, parallel=0)
 
 
+@pytest.mark.parametrize("parallel", [float("nan"), 2.5, "4", None, True])
+def test_what_is_no_number_of_domains(host: FakeHost, settings: XendomainsSettings, parallel: Any) -> None:
+    with pytest.raises(InvalidArgument, match="takes a whole number, not"):
+        stop_all(host, settings, parallel=parallel)
+
+
 def test_settings(tmp_path: Path) -> None:
     path = tmp_path / "xendomains"
     path.write_text(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from dataclasses import is_dataclass
+from typing import Any
 
 import pytest
 
@@ -111,3 +112,9 @@ def test_drives() -> None:
         find_drive("hda", disks)
     with pytest.raises(LookupError, match="no CD-ROM drive hdc; it has none"):
         find_drive("hdc", disks[:1])
+
+
+@pytest.mark.parametrize("wrong", [3, None, b"xvda", object()])
+def test_what_is_no_device(wrong: Any) -> None:
+    with pytest.raises(ValueError, match="takes a device or its name"):
+        identify(wrong, BACKEND)

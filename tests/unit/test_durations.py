@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,20 @@ TAKERS: dict[str, Callable[[Any, Path], object]] = {
 """What takes a duration and is not an operation, with what it needs beside."""
 
 
-@pytest.mark.parametrize("seconds", [math.nan, -1, -math.inf, "5", True, timedelta(seconds=1), []], ids=repr)
+class Several:
+    """Converts to a float as an array does: not if it has several values."""
+
+    def __float__(self) -> float:
+        raise TypeError("only length-1 arrays can be converted to Python scalars")
+
+    def __repr__(self) -> str:
+        return "several"
+
+
+WRONG = [math.nan, -1, -math.inf, "5", True, timedelta(seconds=1), [], Decimal("sNaN"), Decimal(-1), Several()]
+
+
+@pytest.mark.parametrize("seconds", [*WRONG, pytest.param(-(10**5000), id="huge")], ids=repr)
 @pytest.mark.parametrize("taker", TAKERS)
 def test_what_is_no_duration_is_refused_in_the_same_words(taker: str, seconds: Any, tmp_path: Path) -> None:
     with pytest.raises(InvalidArgument, match=r"=.*: give (a number of )?seconds|seconds is out of range: use"):

@@ -71,7 +71,7 @@ LAYERS = (
         "remus",
     },
     {"operation"},
-    {"_durations", "_interpreter"},
+    {"_durations", "_functions", "_interpreter"},
     {"_asyncio", "errors", "units"},
     {"_homes", "_printable"},
 )

@@ -17,9 +17,19 @@ import pytest
 
 import pyxen
 import pyxen.aio
-from pyxen import ConnectFailed, DomainConfig, HostClosed, Hosts, InvalidArgument, NotFound, OperationTimeout
+from pyxen import (
+    ConnectFailed,
+    DomainConfig,
+    HostClosed,
+    Hosts,
+    InvalidArgument,
+    NotFound,
+    OperationCancelled,
+    OperationTimeout,
+)
 from pyxen.backends.memory.address import forget
 from pyxen.testing import FakeHost
+from tests.unit.aio.fakehost import until
 
 WEB = DomainConfig("web1", type="pvh", kernel="/boot/vmlinuz", memory=128)
 
@@ -223,6 +233,42 @@ def test_a_cancelled_call_leaves_nothing(two: dict[str, str]) -> None:
             assert names == {"Domain-0", "web1"}
 
     asyncio.run(main())
+
+
+def test_a_call_that_is_cancelled_from_within_stands_in_its_place(two: dict[str, str]) -> None:
+    async def call(host: pyxen.aio.Host) -> str:
+        if host.uri == two["a"]:
+            inner = asyncio.create_task(asyncio.sleep(60))
+            inner.cancel()
+            await inner
+        return host.uri
+
+    async def main() -> None:
+        async with pyxen.aio.Hosts(two) as hosts:
+            answers = await hosts.each(call)
+            assert isinstance(answers["a"].error, OperationCancelled)
+            assert answers["b"].value == two["b"]
+
+    asyncio.run(main())
+
+
+def test_an_opening_that_was_cancelled_is_not_begun_again(faulty: Faulty) -> None:
+    """It goes on at the host that hangs; another one each time would be too many."""
+
+    async def main() -> None:
+        async with pyxen.aio.Hosts({"hangs": "hang:///"}, timeout=0.2) as hosts:
+            assert isinstance((await hosts.open())["hangs"].error, OperationTimeout)
+            late = hosts._calls._places["hangs"].late
+            assert late is not None
+            await asyncio.wait([late], timeout=30)
+            assert late.cancelled()  # it does not wait for the host
+            assert "earlier call" in str((await hosts.open())["hangs"].error)
+            assert len(faulty.opened) == 1
+            faulty.released.set()
+            await until(lambda: not hosts._calls._places["hangs"]._calls.opening)
+            assert (await hosts.list())["hangs"].ok
+
+    asyncio.run(asyncio.wait_for(main(), 60))
 
 
 def test_no_more_hosts_are_asked_at_once_than_allowed() -> None:

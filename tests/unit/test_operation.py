@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from pyxen.errors import InvalidArgument, NotEnoughMemory, OperationCancelled, OperationFailed, OperationTimeout
-from pyxen.operation import Operation, Progress, finish
+from pyxen.operation import Calls, Operation, Progress, finish
 from tests.forks import told_by_a_child
 from tests.waiting import until
 
@@ -175,6 +175,75 @@ def test_waiting_for_oneself_is_refused() -> None:
     thread.start()
     assert operation.wait() == "done"
     assert "pause: cannot wait here" in str(seen[0])
+
+
+def test_a_callback_waits_for_nothing_that_runs() -> None:
+    first, second = Operation[str]("create"), Operation[str]("pause")
+    worker, other = Worker(first), Worker(second)
+    begun: list[Operation[str]] = []
+    raised: list[BaseException] = []
+
+    def begin() -> Operation[str]:
+        begun.append(second)
+        return second
+
+    def callback(_: object) -> None:
+        for wait in (
+            second.wait,
+            second.result,
+            partial(second.exception, 30),
+            partial(finish, begin),
+            partial(Calls().finish, begin),
+            partial(Calls().finish_each, [begin]),
+            partial(second.result, 0),
+        ):
+            try:
+                wait()
+            except (RuntimeError, TimeoutError) as error:
+                raised.append(error)
+
+    first.add_done_callback(callback)
+    worker.finish.set()
+    worker.thread.join(30)
+    assert [type(error) for error in raised] == [RuntimeError] * 6 + [TimeoutError]
+    assert begun == []
+    assert "pause: cannot wait here" in str(raised[0])
+    assert "nothing was begun" in str(raised[3])
+    other.finish.set()
+    assert second.wait() == "done"
+
+
+def test_a_callback_that_is_called_at_once_may_wait() -> None:
+    """It runs on the thread of its caller, which completes nothing."""
+    first, second = Operation[str]("create"), Operation[str]("pause")
+    first.set_result("done")
+    worker = Worker(second)
+    worker.finish.set()
+    seen: list[str] = []
+    first.add_done_callback(lambda _: seen.append(second.wait()))
+    assert seen == ["done"]
+
+
+def test_a_callback_that_would_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[BaseException | None] = []
+    monkeypatch.setattr(threading, "excepthook", lambda arguments: told.append(arguments.exc_value))
+    operation = Operation[str]("create")
+
+    async def never(_: object) -> None:
+        raise AssertionError
+
+    with pytest.raises(InvalidArgument, match="a plain function as callback, not an async one"):
+        operation.add_done_callback(never)
+    with pytest.raises(InvalidArgument, match="a function as callback, not None"):
+        operation.add_done_callback(None)  # type: ignore[arg-type]  # on purpose
+    operation.add_done_callback(lambda _: never(None))
+    worker = Worker(operation)
+    worker.finish.set()
+    worker.thread.join(30)
+    assert [type(error) for error in told] == [InvalidArgument]
+    ended: list[object] = []
+    operation.add_done_callback(ended.append)
+    assert ended == [operation]
 
 
 def test_ctrl_c_cancels_waits_for_the_end_and_then_interrupts() -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pyxen._printable import LONGEST, printable, quoted
 from pyxen.config import Mac
 from pyxen.errors import Error, OperationFailed, ParseError
+from pyxen.operation import Operation
 
 
 @given(st.text())
@@ -42,3 +43,8 @@ def test_a_long_text_is_quoted_in_part() -> None:
     assert quoted("x" * 1_000_000) == repr("x" * (LONGEST - 1) + "…")
     assert quoted(Mac("00:16:3e:12:34:56")) == "'00:16:3e:12:34:56'"
     assert quoted(["x"] * 1_000_000) == "list"
+
+
+def test_the_repr_of_an_operation_is_one_line_without_commands() -> None:
+    assert repr(Operation[None]("restore", "/a\x1b[2J\nb")) == r"<Operation restore /a\x1b[2J\nb: running>"
+    assert repr(Operation[None]("destroy", 3)) == "<Operation destroy 3: running>"

@@ -86,7 +86,7 @@ def test_what_is_written_is_what_xl_writes_and_is_read_back(config: str) -> None
         (head(byteorder=0x04030201), "byte order"),
         (head(mandatory=7), "newer xl"),
         (head(optional=1), "newer xl"),
-        (MAGIC + struct.pack("=IIII", 0x01020304, 3, 0, 2**31), "newer xl"),
+        (MAGIC + struct.pack("=IIII", 0x01020304, 3, 0, 2**31), "would have 2147483648 bytes"),
         (MAGIC + struct.pack("=IIIII", 0x01020304, 3, 0, 4, 5), "truncated"),
         (head(b"\xff\xfe\0"), "UTF-8"),
     ],
@@ -132,3 +132,9 @@ def test_what_cannot_be_opened(tmp_path: Path) -> None:
 def test_of_an_old_xen() -> None:
     with pytest.raises(ParseError, match=r"Xen 4\.5 or older: restore it with `xl restore`"):
         read(head(mandatory=1))
+
+
+def test_a_configuration_that_is_longer_than_any_is_not_waited_for() -> None:
+    length = 17 << 20
+    with pytest.raises(ParseError, match=f"would have {length} bytes"):
+        read(MAGIC + struct.pack("=IIII", 0x01020304, 3, 0, length) + bytes(100))

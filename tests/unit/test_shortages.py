@@ -32,8 +32,6 @@ OTHERWISE: Final = {
     "_common/programs.py: _pipe: os.pipe2": OF_CALLER,
     "_copies/pool_keeper.py: abandon: start": AT_CLOSE,
     "_lifetime.py: abandon: _thread.start_new_thread": AT_CLOSE,
-    "aio/_calls.py: __init__: submit": "it is `Calls.submit`, which calls `submitted`",
-    "aio/_calls.py: ask: submit": "it is `Calls.submit`, which calls `submitted`",
     "aio/readers/_reader.py: __del__: _thread.start_new_thread": AT_CLOSE,
     "readers/_reader.py: __del__: _thread.start_new_thread": AT_CLOSE,
     "testing/fakehost.py: __del__: _thread.start_new_thread": AT_CLOSE,

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 
 import pytest
 
 from pyxen import InvalidState, Operation
 from pyxen._common import suspending
-from pyxen._common.suspending import alone, check_resumable
+from pyxen._common.suspending import alone, check_resumable, holding, release
 from tests.forks import told_by_a_child, told_under
+from tests.waiting import join
 
 
 def begin(verb: str = "save", domain: str = "web") -> Operation[None]:
@@ -41,6 +43,37 @@ def test_nobody_resumes_what_is_copied() -> None:
     suspended = begin("suspend")
     check_resumable("web", 1)  # as soon as it is suspended
     suspended.set_result(None)
+
+
+def test_what_is_held_counts_after_its_end() -> None:
+    with holding() as held:
+        saving = begin()
+    saving.set_result(None)
+    assert held == [saving]
+    with pytest.raises(InvalidState, match="a save that"):
+        begin("migrate")
+    with pytest.raises(InvalidState, match="a save that"):
+        check_resumable("web", 1)
+    release(held)
+    migrating = begin("migrate")
+    migrating.set_result(None)
+    begin()
+
+
+def test_what_others_begin_meanwhile_is_not_held() -> None:
+    thread = threading.Thread(target=lambda: begin(domain="shop").set_result(None))
+    with holding() as held:
+        thread.start()
+        join(thread)
+    assert held == []
+    begin(domain="shop").set_result(None)
+
+
+def test_nothing_is_held_by_what_fails() -> None:
+    with contextlib.suppress(ZeroDivisionError), holding():
+        begin().set_result(None)
+        raise ZeroDivisionError
+    begin().set_result(None)
 
 
 def test_what_could_not_begin_is_forgotten() -> None:

@@ -40,7 +40,7 @@ class PartialFile:
             self._folder, self._name = _place(path)
             failed.callback(os.close, self._folder)
             _check_replaceable(self._folder, self._name)
-            self._partial = f".{self._name[:200]}.{os.urandom(6).hex()}"
+            self._partial = f".pyxen-{os.urandom(8).hex()}.partial"  # a name of any length has it
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
             self.fd = os.open(self._partial, flags, 0o600, dir_fd=self._folder)
             failed.pop_all()

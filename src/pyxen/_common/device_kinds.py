@@ -144,6 +144,8 @@ def identify(device: Part | str, backend: str) -> tuple[Kind, Part]:
     """
     if isinstance(device, str):
         device = _from_text(device)
+    if not isinstance(device, Device):
+        raise ValueError(f"takes a device or its name, such as 'xvda', not {type(device).__name__}")
     kind = kind_of(device, backend)
     if not _is_named(device):
         ways = " or ".join(" and ".join(fields) for fields in kind.names)

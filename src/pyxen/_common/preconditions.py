@@ -16,7 +16,6 @@ from uuid import UUID
 
 from pyxen._common.cpu_affinity import on_host
 from pyxen._common.host_files import missing_bridge
-from pyxen._printable import printable
 from pyxen.config import CpuSet, DeviceModelVersion, DomainConfig, DomainType, Scheduler, VgaInterfaceType
 from pyxen.errors import (
     DomainExists,
@@ -39,7 +38,6 @@ __all__ = [
     "SCHEDULER_PARAMETERS",
     "being_suspended",
     "check_affinity",
-    "check_allowed",
     "check_answers",
     "check_cpus",
     "check_disc",
@@ -157,6 +155,12 @@ def name_taken(operation: Operation[Any], other: int, name: str, code: int | Non
 def name_being_made(operation: Operation[Any], name: str) -> DomainExists:
     """Return the exception for a name that this process gives to another domain at this moment."""
     message = f"another domain with the name {name!r} is being made: wait for that, or choose another name"
+    return describe(DomainExists, message, operation)
+
+
+def uuid_being_made(operation: Operation[Any], uuid: UUID) -> DomainExists:
+    """Return the exception for a uuid that this process gives to another domain at this moment."""
+    message = f"another domain with the uuid {uuid} is being made: wait for that, or leave the uuid out"
     return describe(DomainExists, message, operation)
 
 
@@ -573,13 +577,3 @@ def file_missing(operation: Operation[Any], *paths: str, code: int | None = None
 def no_bridge(operation: Operation[Any], bridge: str | None, code: int | None = None) -> NotFound:
     """Return the exception for a bridge that is missing on the host."""
     return describe(NotFound, missing_bridge(bridge), operation, code)
-
-
-def check_allowed(config: DomainConfig, allow: Callable[[DomainConfig], object] | None, source: str) -> None:
-    """Check that the caller accepts a configuration that came with a saved or incoming domain.
-
-    Raises:
-        InvalidArgument: `allow` returned False. Exceptions that `allow` raises are passed on.
-    """
-    if allow is not None and allow(config) is False:
-        raise InvalidArgument(f"{source}: allow refused the configuration of {printable(config.name)}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 from weakref import WeakValueDictionary
@@ -16,13 +16,19 @@ from weakref import WeakValueDictionary
 from pyxen._common.preconditions import being_suspended
 from pyxen.operation import Operation, has_begun
 
-__all__ = ["alone", "check_resumable"]
+__all__ = ["alone", "check_resumable", "holding", "release"]
 
 _KEEPS: Final = "suspend"
 """The verb whose guest stays suspended for whoever resumes it. All others copy the guest's memory meanwhile."""
 
 _going: Final[WeakValueDictionary[Hashable, Operation[Any]]] = WeakValueDictionary()
-"""By the domain. An operation that has ended does not count."""
+"""By the domain. An operation that has ended does not count, unless it is held."""
+
+_held: Final[set[Operation[Any]]] = set()
+"""Operations that count until they are released: more of the work follows their end."""
+
+_here: Final = threading.local()
+"""`holds`: the list of what `holding` holds on this thread."""
 
 _gate = threading.RLock()  # a signal handler may save guests, too
 
@@ -44,13 +50,43 @@ def alone(domain: Hashable, operation: Operation[Any], domid: int) -> Iterator[N
         if other is not None:
             raise being_suspended(operation.verb, domid, other.verb)
         _going[domain] = operation
+        holds: list[Operation[Any]] | None = getattr(_here, "holds", None)
+        if holds is not None:
+            _held.add(operation)
+            holds.append(operation)
     try:
         yield
     except BaseException:
         with _gate:
+            if not has_begun(operation):
+                _held.discard(operation)
             if not has_begun(operation) and _going.get(domain) is operation:
                 del _going[domain]
         raise
+
+
+@contextmanager
+def holding() -> Iterator[list[Operation[Any]]]:
+    """Let operations that suspend a domain and are begun in the block, on this thread, count after their end, too.
+
+    Yields:
+        These operations, for `release`. If the block fails, they are released.
+    """
+    holds: list[Operation[Any]] = []
+    _here.holds = holds
+    try:
+        yield holds
+    except BaseException:
+        release(holds)
+        raise
+    finally:
+        _here.holds = None
+
+
+def release(operations: Iterable[Operation[Any]]) -> None:
+    """Let operations count no more once they have ended: what followed them is done."""
+    with _gate:
+        _held.difference_update(operations)
 
 
 def check_resumable(domain: Hashable, domid: int) -> None:
@@ -67,7 +103,7 @@ def check_resumable(domain: Hashable, domid: int) -> None:
 
 def _unfinished(domain: Hashable) -> Operation[Any] | None:
     other = _going.get(domain)
-    return None if other is None or other.done() else other
+    return None if other is None or (other.done() and other not in _held) else other
 
 
 def _forget() -> None:
@@ -75,6 +111,7 @@ def _forget() -> None:
     global _gate  # noqa: PLW0603 (a thread of the parent may hold the old one)
     _gate = threading.RLock()
     _going.clear()
+    _held.clear()
 
 
 os.register_at_fork(after_in_child=_forget)

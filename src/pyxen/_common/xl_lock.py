@@ -8,6 +8,8 @@ import threading
 from dataclasses import dataclass
 from typing import Final
 
+from pyxen._common.own_files import open_own
+
 __all__ = ["XL_LOCK", "give_back", "try_to_take"]
 
 XL_LOCK: Final = "/var/lock/xl"
@@ -33,14 +35,14 @@ def try_to_take(path: str) -> bool:
     descriptor of the file, so there is only one.
 
     Raises:
-        OSError: The file cannot be opened or locked.
+        OSError: The file cannot be opened or locked, or another user may have put it there; `strerror` says why.
     """
     with _gate:
         held = _held.get(path)
         if held is not None:
             held.users += 1
             return True
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, _MODE)
+        fd = open_own(path, os.O_WRONLY, _MODE)  # it waits for nothing: this runs on the thread of libxl's calls
         try:
             fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError):  # EAGAIN or EACCES, as the system likes

@@ -15,13 +15,14 @@ from pyxen._copies.copies import Copier, Copy, balloons, check_room, checked_cou
 from pyxen._copies.orphans import destroy_all, remove_orphans
 from pyxen._copies.steps import Steps, compose
 from pyxen._durations import bounded, timeout_of
+from pyxen._functions import check_answer, check_function
 from pyxen.backends.base import Backend, DomainRef
 from pyxen.config import Disk, DomainConfig
 from pyxen.errors import CloneFailed, DomainExists, InvalidArgument
 from pyxen.features import Feature, lacking
 from pyxen.operation import Operation, describe
 
-__all__ = ["CloneOperations"]
+__all__ = ["CloneOperations", "Clones", "begin_clones"]
 
 H = TypeVar("H")
 
@@ -53,20 +54,59 @@ class _Cloning:
     autoballoon: bool | None
 
 
-def _begin_clone(
-    backend: Backend, cloning: _Cloning, handle: Callable[[DomainRef, str | None], Any], timeout: float | None
-) -> Operation[list[Any]]:
-    """Begin to clone a saved guest.
+@dataclass(frozen=True, slots=True)
+class Clones(Generic[H]):
+    """Clones that were made.
 
-    Args:
-        backend: The host.
-        cloning: What is wanted.
-        handle: Returns the handle of a domain.
-        timeout: Seconds for all of it; None if there is no deadline.
+    Attributes:
+        handles: Their handles, in the order of their numbers.
+        made: The domains, each with the files that were made for it.
     """
-    return compose(
-        "clone", cloning.saved, lambda steps: _Clones(backend, cloning, handle, steps).run(), timeout=timeout
+
+    handles: list[H]
+    made: tuple[tuple[DomainRef, Copy], ...]
+
+
+def begin_clones(
+    backend: Backend,
+    handle: Callable[[DomainRef, str | None], H],
+    saved: str | os.PathLike[str],
+    n: int,
+    *,
+    config: DomainConfig | None,
+    name: str | Callable[[int], str] | None,
+    disks: Callable[[DomainConfig], Sequence[Disk]] | None,
+    folder: str | os.PathLike[str] | None,
+    change: Callable[[DomainConfig], DomainConfig] | None,
+    paused: bool,
+    partial: bool,
+    autoballoon: bool | None,
+    timeout: float | None,
+) -> Operation[Clones[H]]:
+    """Begin to clone a saved guest, as `Host.clone` describes it; ``handle`` returns the handle of a domain."""
+    if Feature.CLONE not in backend.features:
+        raise lacking(Feature.CLONE, backend.name)
+    if config is not None:
+        check_config(config, "clone")
+        config = honoured(backend, config)
+    path = path_of(saved, "clone")
+    where = os.path.dirname(os.path.abspath(path)) if folder is None else path_of(folder, "clone")
+    checked_count(n, "n", "clone")
+    cloning = _Cloning(
+        saved=path,
+        names=_names_of(name, n),
+        copier=lambda base: Copier(backend, "clone", base, disks, where, change),
+        config=config,
+        number=n,
+        paused=paused,
+        partial=partial,
+        autoballoon=balloons(backend, autoballoon),
     )
+
+    def work(steps: Steps) -> Clones[H]:
+        return _Clones(backend, cloning, handle, steps).run()
+
+    return compose("clone", path, work, timeout=timeout_of(timeout, operation="clone"))
 
 
 class CloneOperations(Generic[H]):
@@ -94,26 +134,21 @@ class CloneOperations(Generic[H]):
         timeout: float | None = None,
     ) -> Operation[list[H]]:
         """Begin `Host.clone`. If it is cancelled, all clones are undone."""
-        if Feature.CLONE not in self._backend.features:
-            raise lacking(Feature.CLONE, self._backend.name)
-        if config is not None:
-            check_config(config, "clone")
-            config = honoured(self._backend, config)
-        path = path_of(saved, "clone")
-        where = os.path.dirname(os.path.abspath(path)) if folder is None else path_of(folder, "clone")
-        backend = self._backend
-        checked_count(n, "n", "clone")
-        cloning = _Cloning(
-            saved=path,
-            names=_names_of(name, n),
-            copier=lambda base: Copier(backend, "clone", base, disks, where, change),
+        return begin_clones(
+            self._backend,
+            self._handle,
+            saved,
+            n,
             config=config,
-            number=n,
+            name=name,
+            disks=disks,
+            folder=folder,
+            change=change,
             paused=paused,
             partial=partial,
-            autoballoon=balloons(self._backend, autoballoon),
-        )
-        return _begin_clone(backend, cloning, self._handle, timeout_of(timeout, operation="clone"))
+            autoballoon=autoballoon,
+            timeout=timeout,
+        ).map(lambda clones: clones.handles)
 
 
 def _names_of(name: object, number: int) -> Callable[[str], list[str]]:
@@ -122,8 +157,10 @@ def _names_of(name: object, number: int) -> Callable[[str], list[str]]:
     Raises:
         InvalidArgument: It is neither a name nor a function.
     """
-    if name is not None and not isinstance(name, str) and not callable(name):
-        raise InvalidArgument("takes a name, or a function that makes one of a number, as name", operation="clone")
+    if name is not None and not isinstance(name, str):
+        if not callable(name):
+            raise InvalidArgument("takes a name, or a function that makes one of a number, as name", operation="clone")
+        check_function(name, "name", "clone")
 
     def names(saved: str) -> list[str]:
         if callable(name):
@@ -131,6 +168,7 @@ def _names_of(name: object, number: int) -> Callable[[str], list[str]]:
         else:
             made = [f"{name or saved}-{each}" for each in range(1, number + 1)]
         for each in made:
+            check_answer(each, "name", "clone")
             if not isinstance(each, str):
                 raise InvalidArgument(f"name returned {each!r}: return a str", operation="clone")
             check_name(each)
@@ -156,8 +194,8 @@ class _Clones:
         self._errors: dict[int, Exception] = {}
         self._running: dict[Operation[DomainRef], int] = {}
 
-    def run(self) -> list[Any]:
-        """Make the clones, and return their handles."""
+    def run(self) -> Clones[Any]:
+        """Make the clones."""
         try:
             remove_orphans(self._backend)
             try:
@@ -174,7 +212,7 @@ class _Clones:
         results = [self._errors.get(number) or self._given(number, name) for number, name in enumerate(names)]
         if self._errors:
             raise self._failure(results)
-        return results
+        return Clones(results, tuple((ref, self._copies[number]) for number, ref in self._made.items()))
 
     def _make_all(self) -> list[str]:
         cloning = self._cloning

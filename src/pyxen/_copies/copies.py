@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID, uuid4
@@ -15,6 +15,7 @@ from pyxen._common.claims import Claim, ClaimSet
 from pyxen._common.defaults import with_memory
 from pyxen._common.overlays import BASE_FORMATS
 from pyxen._common.preconditions import not_enough_memory
+from pyxen._functions import check_answer, check_function
 from pyxen.backends.base import Backend
 from pyxen.config import Disk, DiskFormat, DomainConfig, Mac
 from pyxen.errors import Error, InvalidArgument
@@ -82,9 +83,9 @@ class Copier:
         Raises:
             InvalidArgument: It has a device that only one guest can have, or a disk that cannot be copied.
         """
-        for name in (self.disks, self.change):
-            if name is not None:
-                check_is(Callable, name, self.verb, ": give a function")  # type: ignore[arg-type]  # a class in effect
+        for name, function in (("disks", self.disks), ("change", self.change)):
+            if function is not None:
+                check_function(function, name, self.verb)
         for setting, what in _ONLY_ONE.items():
             if getattr(self.base, setting):
                 raise self._refusal(f"{setting}: two guests cannot have the same {what}: attach them later")
@@ -125,6 +126,7 @@ class Copier:
             config = config.replace(disks=self._disks(config, overlays))
             if self.change is not None:
                 config = self.change(config)
+                check_answer(config, "change", self.verb)
                 check_config(config, self.verb)
                 config = config.replace(uuid=uuid)
             config.validate()
@@ -144,7 +146,10 @@ class Copier:
 
     def _disks(self, config: DomainConfig, overlays: dict[str, str]) -> list[Disk]:
         if self.disks is not None:
-            disks = list(self.disks(config))
+            given = self.disks(config)
+            check_answer(given, "disks", self.verb)
+            check_is(Iterable, given, self.verb, ", from disks: return a list of Disk")
+            disks = list(given)
             for disk in disks:
                 check_is(Disk, disk, self.verb, ", from disks")
             return disks

@@ -7,12 +7,12 @@ from typing import Final
 
 from pyxen._common.claims import abandoned
 from pyxen._common.shield import logger
-from pyxen._copies.copies import remove_files
+from pyxen._copies.copies import Copy, remove_files
 from pyxen.backends.base import Backend, DomainRef
 from pyxen.errors import DomainNotFound, Error
 from pyxen.records.info import DomainInfo, DomainState
 
-__all__ = ["TO_DESTROY", "destroy_all", "remove_orphans"]
+__all__ = ["TO_DESTROY", "destroy_all", "discard_all", "remove_orphans"]
 
 TO_DESTROY: Final = 120.0
 """Seconds for the destroy of one guest."""
@@ -64,3 +64,11 @@ def destroy_all(backend: Backend, domains: Sequence[DomainRef]) -> list[DomainRe
             _LOG.warning("domain %d stays: %s", ref.domid, failure)
             stay.append(ref)
     return stay
+
+
+def discard_all(backend: Backend, made: Sequence[tuple[DomainRef, Copy]]) -> None:
+    """Destroy copies that were made but never handed out, and remove their files, but not those of one that stays."""
+    stay = {ref.uuid for ref in destroy_all(backend, [ref for ref, _ in made])}
+    for ref, copy in made:
+        if ref.uuid not in stay:
+            remove_files(backend, copy.files)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -21,7 +22,7 @@ from pyxen.errors import DomainExists, DomainNotFound, InvalidArgument, Validati
 from pyxen.features import Feature, lacking
 from pyxen.operation import Operation
 
-__all__ = ["PoolOperations", "begin_pool"]
+__all__ = ["PoolOperations", "Taken", "begin_pool", "begin_take"]
 
 TO_TAKE = 60.0
 """Seconds for which a taker waits, unless it says something else."""
@@ -100,6 +101,81 @@ def begin_pool(
     return compose("pool", subject, work, timeout=timeout_of(timeout, operation="pool"))
 
 
+@dataclass(frozen=True, slots=True)
+class Taken(Generic[H]):
+    """A guest that was taken.
+
+    Attributes:
+        handle: Its handle.
+        guest: The domain, with the files that were made for it.
+    """
+
+    handle: H
+    guest: Ready
+
+
+def begin_take(
+    keeper: Keeper,
+    handle: Callable[[DomainRef, str | None], H],
+    name: str,
+    *,
+    disks: Iterable[Disk],
+    vifs: Iterable[Vif],
+    memory: float | None,
+    paused: bool,
+    timeout: float | None,
+) -> Operation[Taken[H]]:
+    """Begin to take a guest, as `Pool.take` describes it; ``handle`` returns the handle of a domain."""
+    check_is(str, name, "take", ", as the name")
+    check_name(name)
+    if memory is not None:
+        check_number(memory, "take", whole=False)
+    devices: list[Part] = []
+    for kind, given in ((Disk, disks), (Vif, vifs)):
+        check_is(Iterable, given, "take", f": give a list of {kind.__name__}")
+        for device in given:
+            check_is(kind, device, "take", f", in {kind.__name__.lower()}s")
+            devices.append(device)
+
+    def work(steps: Steps) -> Taken[H]:
+        guest = _renamed(keeper, steps, name)
+        try:
+            domain = handle(guest.ref, name)
+            steps.operation.domid = guest.ref.domid
+            if memory is not None:
+                steps.finish(lambda: domain.begin.set_memory(memory))
+            for device in devices:
+                steps.finish(partial(domain.begin.attach, device))
+            if not paused:
+                steps.finish(domain.begin.unpause)
+            keeper.hand_out(guest)
+        except BaseException:
+            keeper.reject(guest)
+            raise
+        steps.operation.domain = domain
+        return Taken(domain, guest)
+
+    return compose("take", name, work, timeout=timeout_of(timeout, operation="take"))
+
+
+def _renamed(keeper: Keeper, steps: Steps, name: str) -> Ready:
+    """Take a guest that exists, and give it its name."""
+    while True:
+        guest = keeper.take(steps)
+        try:
+            steps.finish(partial(keeper.backend.rename, guest.ref, name))
+        except DomainNotFound:  # someone has destroyed it
+            keeper.reject(guest)
+        except (DomainExists, InvalidArgument, ValidationError):
+            keeper.give_back(guest)
+            raise
+        except BaseException:
+            keeper.reject(guest)
+            raise
+        else:
+            return guest
+
+
 class PoolOperations(Generic[H]):
     """The verbs of a pool that take time, reached as ``pool.begin``. Each returns an `Operation` at once."""
 
@@ -120,36 +196,16 @@ class PoolOperations(Generic[H]):
         timeout: float | None = TO_TAKE,
     ) -> Operation[H]:
         """Begin `Pool.take`."""
-        check_is(str, name, "take", ", as the name")
-        check_name(name)
-        if memory is not None:
-            check_number(memory, "take", whole=False)
-        devices: list[Part] = []
-        for kind, given in ((Disk, disks), (Vif, vifs)):
-            check_is(Iterable, given, "take", f": give a list of {kind.__name__}")
-            for device in given:
-                check_is(kind, device, "take", f", in {kind.__name__.lower()}s")
-                devices.append(device)
-
-        def work(steps: Steps) -> H:
-            guest = self._renamed(steps, name)
-            try:
-                domain = self._handle(guest.ref, name)
-                steps.operation.domid = guest.ref.domid
-                if memory is not None:
-                    steps.finish(lambda: domain.begin.set_memory(memory))
-                for device in devices:
-                    steps.finish(partial(domain.begin.attach, device))
-                if not paused:
-                    steps.finish(domain.begin.unpause)
-                self._keeper.hand_out(guest)
-            except BaseException:
-                self._keeper.reject(guest)
-                raise
-            steps.operation.domain = domain
-            return domain
-
-        return compose("take", name, work, timeout=timeout_of(timeout, operation="take"))
+        return begin_take(
+            self._keeper,
+            self._handle,
+            name,
+            disks=disks,
+            vifs=vifs,
+            memory=memory,
+            paused=paused,
+            timeout=timeout,
+        ).map(lambda taken: taken.handle)
 
     def wait(self, count: int | None = None, *, timeout: float | None = None) -> Operation[None]:
         """Begin `Pool.wait`."""
@@ -163,20 +219,3 @@ class PoolOperations(Generic[H]):
     def close(self) -> Operation[None]:
         """Begin `Pool.close`."""
         return compose("close", None, lambda _: self._keeper.close(), timeout=None)
-
-    def _renamed(self, steps: Steps, name: str) -> Ready:
-        """Take a guest that exists, and give it its name."""
-        while True:
-            guest = self._keeper.take(steps)
-            try:
-                steps.finish(partial(self._keeper.backend.rename, guest.ref, name))
-            except DomainNotFound:  # someone has destroyed it
-                self._keeper.reject(guest)
-            except (DomainExists, InvalidArgument, ValidationError):
-                self._keeper.give_back(guest)
-                raise
-            except BaseException:
-                self._keeper.reject(guest)
-                raise
-            else:
-                return guest

@@ -7,19 +7,23 @@ the task does not wait for it, or its loop is closed.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import contextvars
 import os
 import sys
 import threading
-from collections.abc import Callable, Collection
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
+from functools import partial
 from io import FileIO
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from pyxen._asyncio import done
 from pyxen._common.shield import logger
 from pyxen._common.shortage import shortage, submitted
-from pyxen.errors import DomainNotFound, Error, HostClosed, OperationFailed
-from pyxen.operation import Operation
+from pyxen.errors import DomainNotFound, Error, HostClosed, OperationCancelled, OperationFailed, UnsupportedFeature
+from pyxen.operation import Operation, check_may_wait
 
 __all__ = ["Calls"]
 
@@ -30,18 +34,37 @@ _LOG = logger("pyxen.aio")
 _STAYS = "Cancelled, but it had already succeeded and cannot be undone: %s stays"
 
 _NO_THREAD = "cannot start a thread"
-_THREADS = 4  # their calls are short, and only one thread at a time can be in libxl
+_THREADS: Final = 16  # so that some that are slow, such as over a link, do not hold up the others
+_STEPPING: Final = 4  # more would only get in each other's way: they change the same store
+_NOTICED: Final = 0.05
+"""Seconds that an operation waits for a thread before that counts."""
+_PATIENCE: Final = 5.0
+"""Seconds that a close waits for threads that do not serve the host's own work: they may never come back."""
 
 
 class Calls:
-    """Makes the calls of one host on a small pool of threads and awaits them; any loop may use it."""
+    """Makes the calls of one host on threads and awaits them; any loop may use it.
+
+    What may be slow has threads of its own, so that it holds up nothing else: an opening has one, and the functions of
+    users in `attempt` have a pool. Operations do not wait for what only looks.
+    """
 
     def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="pyxen-aio")
+        self._looks = ThreadPoolExecutor(_THREADS, thread_name_prefix="pyxen-aio-ask")
+        self._begins = ThreadPoolExecutor(_THREADS, thread_name_prefix="pyxen-aio-begin")
+        self._steps = ThreadPoolExecutor(_STEPPING, thread_name_prefix="pyxen-aio-change")
+        self._stepping: set[Future[Any]] = set()
         self._abandoned: set[Future[None]] = set()
+        self._left: set[Future[None]] = set()
+        """Openings that nobody waits for any more."""
         self._closing: _Closing | None = None
         self._gate = threading.Lock()  # two loops may close the host at once
         self._process = os.getpid()
+
+    @property
+    def opening(self) -> bool:
+        """Whether an opening that was cancelled still goes on."""
+        return bool(self._left)
 
     async def ask(self, look: Callable[[], T]) -> T:
         """Await a read-only call.
@@ -50,13 +73,45 @@ class Calls:
             HostClosed: The host was closed, or belongs to the parent process.
             OperationFailed: No thread can be started.
         """
-        answer = self.submit(look)
+        answer = self._submit(self._looks, look)
         try:
             await done(answer)
         except BaseException:
             answer.cancel()  # has an effect only if it has not begun; its answer is harmless
             raise
         return answer.result()
+
+    async def change(self, make: Callable[[], T]) -> T:
+        """Await a call that changes something and cannot be stopped. If the task is cancelled, it ends first.
+
+        Raises:
+            HostClosed: The host was closed, or belongs to the parent process.
+            OperationFailed: No thread can be started.
+        """
+        return await _ended(self._submit(self._looks, make))
+
+    async def attempt(self, make: Callable[[Callable[[], None]], T]) -> T:
+        """Await a call that changes something in steps. If the task is cancelled, it ends before its next step.
+
+        Args:
+            make: Makes the change, on a thread. It calls the function that it gets before each step, which raises if
+                the change is no longer wanted.
+
+        Raises:
+            HostClosed: The host was closed, or belongs to the parent process.
+            OperationFailed: No thread can be started.
+        """
+        unwanted = threading.Event()
+
+        def go_on() -> None:
+            self._check_open()
+            if unwanted.is_set():
+                raise OperationCancelled("cancelled before it was done")
+
+        answer = self._submit(self._steps, partial(make, go_on))
+        self._stepping.add(answer)
+        answer.add_done_callback(self._stepping.discard)
+        return await _ended(answer, unwanted.set)
 
     async def finish(self, begin: Callable[[], Operation[T]], *, undo: Callable[[T], object] | None = None) -> T:
         """Begin an operation and await its end. If the task is cancelled, the operation is undone first.
@@ -69,7 +124,8 @@ class Calls:
             HostClosed: The host was closed, or belongs to the parent process.
             OperationFailed: No thread can be started.
         """
-        call = _Call(self, begin, undo)
+        check_may_wait()  # a loop that runs in a callback of an operation would hold up what it waits for
+        call: _Call[T] = _Call(self, begin, partial(self._submit, self._begins), undo)
         try:
             return await call.result(lost=lambda: self._abandon(call))
         except asyncio.CancelledError:
@@ -79,41 +135,67 @@ class Calls:
             self._abandon(call)
             raise
 
+    async def finish_each(self, begins: Sequence[Callable[[], Operation[Any]]]) -> list[Error | None]:
+        """Begin operations side by side, await all, and return the error of each, or None.
+
+        If the task is cancelled, all are undone first.
+
+        Raises:
+            UnsupportedFeature: One cannot be begun for want of a feature, and so none of them.
+            HostClosed: The host was closed, or belongs to the parent process.
+            OperationFailed: No thread can be started.
+        """
+        check_may_wait()
+        calls: list[_Call[Any]] = []
+        errors: list[Error | None] = []
+
+        def abandon() -> list[Future[None]]:
+            return [self._abandon(call) for call in calls]
+
+        try:
+            for begin in begins:
+                calls.append(_Call(self, begin, partial(self._submit, self._begins)))  # noqa: PERF401 (for `abandon`)
+            for call in calls:
+                try:
+                    await call.result(lost=abandon)
+                except Error as error:
+                    if isinstance(error, UnsupportedFeature) and call.is_refused():
+                        raise
+                    errors.append(error)
+                else:
+                    errors.append(None)
+        except BaseException:
+            over = abandon()
+            if not isinstance(sys.exception(), GeneratorExit | KeyboardInterrupt):  # see `finish`
+                for one in over:
+                    await done(one)
+            raise
+        return errors
+
     async def acquire(self, get: Callable[[], T], *, give_back: Callable[[T], object]) -> T:
-        """Acquire something that must be released. If the task is cancelled meanwhile, it is released here.
+        """Acquire something that must be released. If the task is cancelled meanwhile, what then comes is released.
+
+        The cancel does not wait for that: whom it is acquired from may not answer.
 
         Raises:
             HostClosed: The host was closed, or belongs to the parent process.
+            OperationFailed: No thread can be started.
         """
-
-        def begin() -> Operation[T]:
-            operation: Operation[T] = Operation("open")
-            operation.set_result(get())
-            return operation
-
-        return await self.finish(begin, undo=give_back)
-
-    async def cancel_all(self, operations: Collection[Operation[Any]]) -> None:
-        """Cancel operations, and wait until they are undone."""
-        for operation in operations:
-            operation.cancel()
-        if isinstance(sys.exception(), GeneratorExit | KeyboardInterrupt):  # see `finish`
-            return
-        for operation in operations:
-            await done(operation)
-
-    def submit(self, call: Callable[[], T]) -> Future[T]:
-        """Make a call on a thread of the pool."""
         self._check_open()
-        return submitted(self._threads, call, OperationFailed, _NO_THREAD)
+        call = _Call(self, lambda: _completed(get()), _on_own_thread, give_back)
+        try:
+            return await call.result(lost=lambda: self._leave(call))
+        except (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt):
+            self._leave(call)
+            raise
 
     def undo(self, call: Callable[[], object]) -> None:
-        """Make a call that undoes something, on a thread of its own, or of the pool, whose threads have less time."""
+        """Make a call that undoes something, on a thread of its own, or of a pool, whose threads have less time."""
         try:
             with shortage(OperationFailed, _NO_THREAD):
                 threading.Thread(target=call, name="pyxen-aio-undo").start()
         except OperationFailed:
-            submitted(self._threads, call, OperationFailed, _NO_THREAD)
+            submitted(self._begins, call, OperationFailed, _NO_THREAD)  # it has a thread: it has begun what is undone
 
     def file(self, fd: int) -> FileIO:
         """Return a descriptor as a raw file, which closes it, and which does not block."""
@@ -125,7 +207,11 @@ class Calls:
         """Refuse further calls, wait until cancelled ones are undone, call `last`, and end the threads.
 
         Calling it again waits for the same close. Cancelling it does not stop the close.
+
+        Raises:
+            RuntimeError: A loop runs here in a callback of an operation. The host stays open.
         """
+        check_may_wait("close", "the host stays open. Close it on another thread")
         if self._process != os.getpid():
             last()  # a forked child does not have the threads, so there is nothing to wait for
             return
@@ -138,37 +224,115 @@ class Calls:
 
     def release(self) -> None:
         """Let the threads end by themselves, if no host was opened and there is nothing to close."""
-        self._threads.shutdown(wait=False)
+        for pool in (self._looks, self._begins, self._steps):
+            pool.shutdown(wait=False)
 
     def _close(self, last: Callable[[], None]) -> None:
         wait(list(self._abandoned))
         try:
             last()
         finally:
-            self._threads.shutdown()
+            self._looks.shutdown()
+            self._begins.shutdown()
+            # These change nothing any more. Users' functions may wait for whoever waits for this close.
+            going_on = wait([*self._stepping, *self._left], timeout=_PATIENCE).not_done
+            self._steps.shutdown(wait=not going_on)
 
     def _abandon(self, call: _Call[Any]) -> Future[None]:
-        over = call.abandon()
-        self._abandoned.add(over)
-        over.add_done_callback(self._abandoned.discard)
-        return over
+        return _kept(self._abandoned, call.abandon())
+
+    def _leave(self, call: _Call[Any]) -> None:
+        _kept(self._left, call.abandon())
+
+    def _submit(self, pool: Executor, call: Callable[[], T]) -> Future[T]:
+        """Make a call on a thread of a pool, with the context variables of the caller."""
+        self._check_open()
+        return submitted(pool, partial(contextvars.copy_context().run, call), OperationFailed, _NO_THREAD)
 
     def _check_open(self) -> None:
         if self._closing is not None or self._process != os.getpid():
             raise HostClosed("the host is closed, or was opened before a fork: open it again")
 
 
+def _kept(over: set[Future[None]], one: Future[None]) -> Future[None]:
+    """Keep a future in a set until it is done."""
+    over.add(one)
+    one.add_done_callback(over.discard)
+    return one
+
+
+def _completed(result: T) -> Operation[T]:
+    operation: Operation[T] = Operation("open")
+    operation.set_result(result)
+    return operation
+
+
+def _on_own_thread(call: Callable[[], T]) -> Future[T]:
+    """Make a call on a thread of its own, which does not keep the process from ending."""
+    answer: Future[T] = Future()
+    answer.set_running_or_notify_cancel()  # what it gets must be given back, so it cannot be cancelled
+    run = contextvars.copy_context().run
+
+    def make() -> None:
+        try:
+            answer.set_result(run(call))
+        except BaseException as error:  # noqa: BLE001 (it is raised to whoever waits for the answer)
+            answer.set_exception(error)
+
+    with shortage(OperationFailed, _NO_THREAD):
+        threading.Thread(target=make, name="pyxen-aio-open", daemon=True).start()
+    return answer
+
+
+async def _ended(change: Future[T], stop: Callable[[], object] = lambda: None) -> T:
+    """Await a change. If the task is cancelled, stop it and await its end first; a second cancel does not wait.
+
+    Args:
+        change: The change; what has not begun is not made.
+        stop: Asks it to stop.
+    """
+    try:
+        await done(change)
+    except asyncio.CancelledError:
+        stop()
+        if not change.cancel():
+            await done(change)
+        raise
+    except BaseException:  # nothing can be awaited here
+        stop()
+        change.cancel()
+        raise
+    return change.result()
+
+
 class _Call(Generic[T]):
-    """A call that takes time: begun on a thread of the pool, completed by the thread that runs the operation.
+    """A call that takes time: begun on a thread, completed by the thread that runs the operation.
 
     Args:
         calls: The calls of the host.
         begin: Begins the operation.
+        on_thread: Makes a call on a thread.
         undo: Undoes its success if the call was abandoned.
     """
 
-    def __init__(self, calls: Calls, begin: Callable[[], Operation[T]], undo: Callable[[T], object] | None) -> None:
-        self._begun = calls.submit(begin)
+    def __init__(
+        self,
+        calls: Calls,
+        begin: Callable[[], Operation[T]],
+        on_thread: Callable[[Callable[[], Operation[T]]], Future[Operation[T]]],
+        undo: Callable[[T], object] | None = None,
+    ) -> None:
+        self._waited = 0.0
+        self._own_thread: threading.Thread | None = None
+        called = time.monotonic()
+
+        def run() -> Operation[T]:
+            self._waited = time.monotonic() - called
+            if on_thread is _on_own_thread:
+                self._own_thread = threading.current_thread()
+            return begin()
+
+        self._begun = on_thread(run)
         self._calls = calls
         self._undo = undo
         self._over: Future[None] = Future()
@@ -182,8 +346,27 @@ class _Call(Generic[T]):
         """
         await done(self._begun, lost)
         operation = self._begun.result()
-        await done(operation, lost)
+        with self._in_time(operation):
+            await done(operation, lost)
         return operation.result()
+
+    @contextlib.contextmanager
+    def _in_time(self, operation: Operation[T]) -> Iterator[None]:
+        """Count the deadline of an operation from the call, if it has waited for a thread."""
+        now, deadline = time.monotonic(), operation.deadline
+        if deadline is None or deadline <= now or self._waited < _NOTICED:  # one without any time only looks
+            yield
+            return
+        left = max(0.0, deadline - self._waited - now)
+        late = asyncio.get_running_loop().call_later(left, operation.stop, "timeout")
+        try:
+            yield
+        finally:
+            late.cancel()
+
+    def is_refused(self) -> bool:
+        """Tell whether its operation could not be begun."""
+        return self._begun.done() and not self._begun.cancelled() and self._begun.exception() is not None
 
     def abandon(self) -> Future[None]:
         """Cancel the call because its result is no longer wanted, and return at once. It may be called again.
@@ -210,6 +393,9 @@ class _Call(Generic[T]):
             return
         # It was too late to cancel. Undo on another thread: this one may run the operations, or the loop.
         undo, result = self._undo, operation.result()
+        if threading.current_thread() is self._own_thread:
+            self._undo_success(undo, result)
+            return
         try:
             self._calls.undo(lambda: self._undo_success(undo, result))
         except OperationFailed:

@@ -53,6 +53,10 @@ class HostBase(HostCopies):
         """Close the host. Running operations are stopped and undone; domains stay. Calling it again does nothing.
 
         Every later call on the host or on one of its domains raises `HostClosed`.
+
+        Raises:
+            RuntimeError: Called in a callback of an operation, on the thread for which the closing has to wait. The
+                host stays open: close it on another thread.
         """
         await self._calls.close(self._lifetime.close)
 

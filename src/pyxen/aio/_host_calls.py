@@ -8,10 +8,11 @@ from typing import Any, TypeAlias, TypeVar
 
 from pyxen._durations import timeout_of
 from pyxen._host_calls import CLOSE_SECONDS, Places, no_answer, still_busy
+from pyxen.aio._calls import Calls
 from pyxen.aio._lock import TaskLock
-from pyxen.aio.connection import connect
+from pyxen.aio.connection import open_host
 from pyxen.aio.host import Host
-from pyxen.errors import HostClosed, OperationTimeout
+from pyxen.errors import HostClosed, OperationCancelled, OperationTimeout
 from pyxen.records.answers import Answer, Answers
 
 __all__ = ["HostCall", "HostCalls"]
@@ -30,6 +31,8 @@ class _Place:
         self._host: Host | None = None
         self._closed = False
         self._lock = TaskLock()
+        self._calls = Calls()
+        """Those of the last opening, which may go on after a cancel."""
         self.late: asyncio.Task[Any] | None = None
 
     async def opened(self) -> Host:
@@ -38,7 +41,10 @@ class _Place:
             if self._closed:
                 raise HostClosed("the hosts are closed: open them again")
             if self._host is None:
-                self._host = await connect(self._uri)
+                if self._calls.opening:
+                    raise still_busy()
+                self._calls = Calls()
+                self._host = await open_host(self._uri, self._calls)
             return self._host
 
     async def close(self) -> None:
@@ -123,6 +129,8 @@ class HostCalls:
             task.cancel()
             place.late = task
             return Answer(None, no_answer(seconds))
+        if task.cancelled():  # not from here: something that it awaited was
+            return Answer(None, OperationCancelled("the call was cancelled by itself, or by what it awaited"))
         error = task.exception()
         if error is None:
             return Answer(task.result())

@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 
-from pyxen._copies.orphans import destroy_all
+from pyxen._copies.clone_operation import Clones, begin_clones
+from pyxen._copies.orphans import discard_all
 from pyxen._copies.pool_keeper import Keeper
 from pyxen._copies.pool_operation import begin_pool
 from pyxen._lifetime import Lifetime
@@ -16,7 +17,6 @@ from pyxen.aio._host_hypervisor import HostHypervisor
 from pyxen.aio.domain import Domain
 from pyxen.aio.pool import Pool
 from pyxen.backends.base import DomainRef
-from pyxen.begin import HostOperations
 from pyxen.config import Disk, DomainConfig
 
 __all__ = ["HostCopies"]
@@ -84,8 +84,10 @@ class HostCopies(HostHypervisor):
             CloneFailed: Some failed, with `partial`.
             OperationFailed: As for `restore`; the error is that of the first clone that failed.
         """
-        return await self._calls.finish(
-            lambda: HostOperations(self._backend, self._domain).clone(
+        clones = await self._calls.finish(
+            lambda: begin_clones(
+                self._backend,
+                self._domain,
                 saved,
                 n,
                 config=config,
@@ -98,12 +100,13 @@ class HostCopies(HostHypervisor):
                 autoballoon=autoballoon,
                 timeout=timeout,
             ),
-            undo=self._destroy_all,
+            undo=self._discard,
         )
+        return clones.handles
 
-    def _destroy_all(self, clones: Sequence[Domain]) -> None:
-        """Destroy clones whose handles were never returned, because the call that made them was interrupted."""
-        destroy_all(self._backend, [DomainRef(clone.domid, clone.uuid) for clone in clones])
+    def _discard(self, clones: Clones[Domain]) -> None:
+        """Undo a clone whose handles were never returned, because the call was interrupted."""
+        discard_all(self._backend, clones.made)
 
     async def pool(
         self,

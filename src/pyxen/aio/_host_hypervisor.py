@@ -49,7 +49,10 @@ class HostHypervisor:
             UnsupportedFeature: This backend does not see the log.
             OperationFailed: Xen refuses.
         """
-        chunk = await self._calls.ask(lambda: self._backend.log(None, clear=clear))
+        if clear:
+            chunk = await self._calls.change(lambda: self._backend.log(None, clear=True))
+        else:
+            chunk = await self._calls.ask(lambda: self._backend.log(None, clear=False))
         return log_text(chunk.data)
 
     def follow_log(self, *, whole: bool = False, timeout: float | None = None) -> LogReader:

@@ -62,14 +62,17 @@ class TaskLock:
 
     def _release(self) -> None:
         if not self.inherited:
-            self._held = False
-            self._give()
+            with self._gate:
+                self._held = False
+                self._give()
 
     def _give(self) -> None:
         """Give the lock to the task that has waited longest, if it is free."""
         with self._gate:
             while self._waiting and not self._held:
                 turn = self._waiting.popleft()
-                self._held = turn.set_running_or_notify_cancel()
-                if self._held:
+                self._held = True  # first: the task that gets it may give it back at once
+                if turn.set_running_or_notify_cancel():
                     turn.set_result(None)
+                else:
+                    self._held = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import functools
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
@@ -40,7 +41,7 @@ def awaited(call: Callable[P, T], module: str) -> Callable[P, Coroutine[Any, Any
 
         name = getattr(call, "__name__", "call")
         with shortage(OperationFailed, f"{name}: cannot start a thread"):
-            Thread(target=run, name=f"pyxen-{name}", daemon=True).start()
+            Thread(target=contextvars.copy_context().run, args=(run,), name=f"pyxen-{name}", daemon=True).start()
         try:
             await done(answer)
         except asyncio.CancelledError:

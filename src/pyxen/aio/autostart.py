@@ -12,11 +12,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 from pyxen import xlcfg
-from pyxen._autostart_files import FAILURES, auto_names, files_in, is_saved, make_folder
+from pyxen._autostart_files import FAILURES, auto_names, check_parallel, files_in, is_saved, make_folder
 from pyxen._common.ready_names import is_ready_name
 from pyxen.aio.domain import Domain
 from pyxen.aio.host import Host
-from pyxen.errors import DomainNotFound, Error, InvalidArgument, NodeNotFound
+from pyxen.errors import DomainNotFound, Error, NodeNotFound
 from pyxen.features import Feature
 from pyxen.records.autostart import StartAction, Started, StopAction, Stopped
 from pyxen.records.info import ENDS
@@ -62,7 +62,7 @@ async def _restore(host: Host, path: str, timeout: float | None) -> Started[Doma
     except FAILURES as error:
         return Started(path, StartAction.FAILED, os.path.basename(path), error=error)
     try:
-        os.unlink(path)
+        await asyncio.to_thread(os.unlink, path)
     except OSError as error:  # restored all the same, but another start would do it again
         return Started(path, StartAction.RESTORED, await _name(domain), domain, error)
     return Started(path, StartAction.RESTORED, await _name(domain), domain)
@@ -92,8 +92,7 @@ async def _create(host: Host, path: str, saved: set[str], timeout: float | None)
 
 async def stop_all(host: Host, settings: XendomainsSettings | None = None, *, parallel: int = 4) -> tuple[Stopped, ...]:
     """Stop the guests of the host; see `pyxen.autostart.stop_all`."""
-    if parallel < 1:
-        raise InvalidArgument(f"parallel={parallel} is out of range: use 1 or more", operation="stop_all")
+    check_parallel(parallel)
     if settings is None:
         settings = await asyncio.to_thread(XendomainsSettings.load)
     wanted = settings

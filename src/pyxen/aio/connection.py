@@ -12,7 +12,7 @@ from pyxen.aio._calls import Calls
 from pyxen.aio.host import Host
 from pyxen.connection import AnyXlConf
 
-__all__ = ["Connecting", "connect"]
+__all__ = ["Connecting", "connect", "open_host"]
 
 
 class Connecting(Awaitable[Host], AbstractAsyncContextManager[Host]):
@@ -69,11 +69,11 @@ def connect(uri: str = "xenlight:///", *, workers: int | None = None, xl_conf: A
         UnsupportedFeature: The URI has a form that pyxen does not know; or this is a subinterpreter, or a free-threaded
             Python without the GIL; or `xl_conf` is for a host whose toolstack is not libxl itself.
     """
-    return Connecting(_open(uri, workers, xl_conf))
+    return Connecting(open_host(uri, Calls(), workers, xl_conf))
 
 
-async def _open(uri: str, workers: int | None, xl_conf: AnyXlConf) -> Host:
-    calls = Calls()
+async def open_host(uri: str, calls: Calls, workers: int | None = None, xl_conf: AnyXlConf = None) -> Host:
+    """Open a host that makes its calls through `calls`; see `connect`."""
     try:
         backend = await calls.acquire(
             lambda: connection.with_settings(connection.open_backend(uri, workers), xl_conf),

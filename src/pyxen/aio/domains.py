@@ -46,7 +46,9 @@ class Domains(DomainsBase):
         found = await self._calls.ask(lambda: self._find(key))
         if found is None:
             what = {int: "domid", UUID: "uuid"}.get(type(key), "name or uuid")
-            raise DomainNotFound(f"no domain has the {what} {key!s}", domain=key if isinstance(key, int) else str(key))
+            hint = "; a domid is an int, not text" if isinstance(key, str) and key.isdecimal() else ""
+            message = f"no domain has the {what} {key!s}{hint}"
+            raise DomainNotFound(message, domain=key if isinstance(key, int) else str(key))
         return found
 
     async def get(self, key: DomainKey) -> Domain | None:

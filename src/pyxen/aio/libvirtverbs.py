@@ -140,7 +140,7 @@ class LibvirtVerbs:
     async def remove_managed_save(self, domain: LibvirtDomainKey) -> None:
         """Remove that file, if there is one, as ``virsh managedsave-remove``. The next start boots the guest."""
         key = _key(domain, "remove_managed_save")
-        await self._calls.ask(lambda: self._backend.libvirt().remove_managed_save(key))
+        await self._calls.change(lambda: self._backend.libvirt().remove_managed_save(key))
 
     async def job(self, domain: LibvirtDomainKey) -> LibvirtJob | None:
         """Return what libvirt is doing with a domain, as ``virsh domjobinfo``; None if it is doing nothing.
@@ -158,7 +158,7 @@ class LibvirtVerbs:
             UnsupportedFeature: The host's driver cannot abort a job; libvirt's Xen driver cannot.
         """
         key = _key(domain, "abort_job")
-        await self._calls.ask(lambda: self._backend.libvirt().abort_job(key))
+        await self._calls.change(lambda: self._backend.libvirt().abort_job(key))
 
     async def metadata(self, domain: LibvirtDomainKey, uri: str, *, config: bool = False) -> str | None:
         """Return what an application keeps with a domain, as XML; None if it keeps nothing: ``virsh metadata``.
@@ -199,7 +199,7 @@ class LibvirtVerbs:
         key = _key(domain, "set_metadata")
         for text in (uri, prefix, *(() if xml is None else (xml,))):
             check_is(str, text, "set_metadata")
-        await self._calls.ask(
+        await self._calls.change(
             lambda: self._backend.libvirt().set_metadata(key, uri, xml, prefix, live=live, config=config)
         )
 
@@ -248,7 +248,7 @@ class LibvirtVerbs:
         key = _key(domain, "set_memory")
         check_number(memory_kib, "set_memory")
         _check_where("set_memory", live=live, config=config)
-        await self._calls.ask(lambda: self._backend.libvirt().set_memory(key, memory_kib, live=live, config=config))
+        await self._calls.change(lambda: self._backend.libvirt().set_memory(key, memory_kib, live=live, config=config))
 
     async def set_vcpus(
         self, domain: LibvirtDomainKey, vcpus: int, *, live: bool = False, config: bool = False
@@ -262,7 +262,7 @@ class LibvirtVerbs:
         key = _key(domain, "set_vcpus")
         check_number(vcpus, "set_vcpus")
         _check_where("set_vcpus", live=live, config=config)
-        await self._calls.ask(lambda: self._backend.libvirt().set_vcpus(key, vcpus, live=live, config=config))
+        await self._calls.change(lambda: self._backend.libvirt().set_vcpus(key, vcpus, live=live, config=config))
 
     async def attach(self, domain: LibvirtDomainKey, device: Part, *, live: bool = False, config: bool = False) -> None:
         """Attach a device, now or from the next start, as ``virsh attach-device``.
@@ -280,7 +280,7 @@ class LibvirtVerbs:
         """
         key = _key(domain, "attach")
         _check_where("attach", live=live, config=config)
-        await self._calls.ask(lambda: self._backend.libvirt().attach(key, device, live=live, config=config))
+        await self._calls.change(lambda: self._backend.libvirt().attach(key, device, live=live, config=config))
 
     async def detach(
         self, domain: LibvirtDomainKey, device: Part | str, *, live: bool = False, config: bool = False
@@ -300,7 +300,7 @@ class LibvirtVerbs:
         """
         key = _key(domain, "detach")
         _check_where("detach", live=live, config=config)
-        await self._calls.ask(lambda: self._backend.libvirt().detach(key, device, live=live, config=config))
+        await self._calls.change(lambda: self._backend.libvirt().detach(key, device, live=live, config=config))
 
     async def migrate(
         self, domain: LibvirtDomainKey, uri: str, *, tunnelled: bool = False, timeout: float | None = None

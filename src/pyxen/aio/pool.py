@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from pyxen._copies.orphans import discard_all
 from pyxen._copies.pool_keeper import Keeper
-from pyxen._copies.pool_operation import PoolOperations
+from pyxen._copies.pool_operation import PoolOperations, Taken, begin_take
 from pyxen.aio._calls import Calls
 from pyxen.aio._pool import PoolBase
 from pyxen.aio.domain import Domain
@@ -92,10 +93,20 @@ class Pool(PoolBase):
             OperationTimeout: The timeout expired.
             OperationFailed: As for `Domain.attach`, `Domain.set_memory` and `Domain.unpause`.
         """
-        return await self._calls.finish(
-            lambda: self.begin.take(name, disks=disks, vifs=vifs, memory=memory, paused=paused, timeout=timeout),
-            undo=self._destroy,
+        taken = await self._calls.finish(
+            lambda: begin_take(
+                self._keeper,
+                self._handle,
+                name,
+                disks=disks,
+                vifs=vifs,
+                memory=memory,
+                paused=paused,
+                timeout=timeout,
+            ),
+            undo=self._discard,
         )
+        return taken.handle
 
     async def wait(self, count: int | None = None, *, timeout: float | None = None) -> None:
         """Wait until guests are ready.
@@ -120,6 +131,6 @@ class Pool(PoolBase):
         if not self._keeper.closed:
             await self._calls.finish(self.begin.close)
 
-    def _destroy(self, taken: Domain) -> None:
-        """Destroy a guest whose handle was never returned, because the call that took it was interrupted."""
-        self._keeper.backend.destroy(DomainRef(taken.domid, taken.uuid), timeout=None).wait()
+    def _discard(self, taken: Taken[Domain]) -> None:
+        """Undo a take whose handle was never returned, because the call was interrupted."""
+        discard_all(self._keeper.backend, [taken.guest])

@@ -11,6 +11,7 @@ from pyxen._common.arguments import check_is, check_number, member
 from pyxen.aio._calls import Calls
 from pyxen.aio.domain import Domain
 from pyxen.backends.base import Backend, DomainRef
+from pyxen.errors import InvalidArgument
 from pyxen.records.psr import PsrAllocation, PsrEvent, PsrEventName, PsrKind, PsrKindName, PsrMonitoring, PsrSample
 
 __all__ = ["Psr"]
@@ -115,8 +116,10 @@ class Psr:
             value: A mask of adjacent parts of a cache; for ``mba``, the value.
             sockets: The sockets. None means all.
 
+        A set on several sockets that fails on one of them leaves the others changed.
+
         Raises:
-            InvalidArgument: There is no such socket, or Xen refuses the value.
+            InvalidArgument: There is no such socket, `sockets` names none, or Xen refuses the value.
             UnsupportedFeature: The host does not share this out.
             OperationFailed: The host has no class of service left.
         """
@@ -125,6 +128,8 @@ class Psr:
         numbers = None if sockets is None else tuple(sockets)
         for number in (value, *(numbers or ())):
             check_number(number, "psr_set")
+        if numbers == ():
+            raise InvalidArgument("takes one socket or more; None means all", operation="psr_set")
         await self._calls.finish(lambda: self._backend.psr_set(ref, what, value, numbers))
 
 

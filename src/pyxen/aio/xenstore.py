@@ -22,7 +22,8 @@ T = TypeVar("T")
 class Xenstore:
     """The xenstore of a host, as ``host.xenstore``: `pyxen.Xenstore`, awaited.
 
-    If the task of a call is cancelled, the call may still take effect.
+    If the task of a call is cancelled, it goes on when the call has ended: a change that had begun takes effect, a
+    transaction only if its commit had begun.
     """
 
     def __init__(self, backend: Backend, calls: Calls) -> None:
@@ -76,7 +77,7 @@ class Xenstore:
         Raises:
             XenstoreQuota: A quota of xenstore is used up.
         """
-        await self._calls.ask(lambda: self._nodes().write(path, value))
+        await self._calls.change(lambda: self._nodes().write(path, value))
 
     async def mkdir(self, path: str) -> None:
         """Create a node without a value, and the nodes above it. If it exists, this does nothing.
@@ -84,11 +85,11 @@ class Xenstore:
         Raises:
             XenstoreQuota: A quota of xenstore is used up.
         """
-        await self._calls.ask(lambda: self._nodes().mkdir(path))
+        await self._calls.change(lambda: self._nodes().mkdir(path))
 
     async def remove(self, path: str) -> None:
         """Remove a node and all nodes below it, as ``xenstore-rm``. If it does not exist, this does nothing."""
-        await self._calls.ask(lambda: self._nodes().remove(path))
+        await self._calls.change(lambda: self._nodes().remove(path))
 
     async def permissions(self, path: str) -> NodePermissions:
         """Return who may do what with a node, as ``xenstore-ls -p``.
@@ -109,7 +110,7 @@ class Xenstore:
             NodeNotFound: There is no such node.
             DomainNotFound: The owner does not exist.
         """
-        await self._calls.ask(lambda: self._nodes().set_permissions(path, permissions))
+        await self._calls.change(lambda: self._nodes().set_permissions(path, permissions))
 
     async def transaction(self, function: Callable[[XenstoreTransaction], T], *, tries: int = 20) -> T:
         """Call a function in a transaction, and return its result: all that it writes takes effect, or nothing.
@@ -134,7 +135,7 @@ class Xenstore:
             XenstoreConflict: Others changed its nodes each time. Nothing was changed.
             ConnectFailed: The connection broke. Unless that was during the commit, nothing was changed.
         """
-        return await self._calls.ask(lambda: transact(self._backend.xenstore(), function, tries))
+        return await self._calls.attempt(lambda go_on: transact(self._backend.xenstore(), function, tries, go_on))
 
     def watch(self, *paths: str, timeout: float | None = None, maxlen: int = 10_000) -> XenstoreWatch:
         """Watch nodes and all that is below them from now on, as ``xenstore-watch``.

@@ -28,7 +28,7 @@ __all__ = ["Allow", "Backend", "DomainRef", "LogChunk", "operation_on"]
 
 D = TypeVar("D", bound=Part)
 
-Allow = Callable[[DomainConfig], object]
+Allow = Callable[[DomainConfig], bool | None]
 """A check of the configuration of a domain that comes from elsewhere. It refuses by returning False or raising."""
 
 _BY_PATH: Final = "give the path of a file on the host, which its daemon opens itself"

@@ -38,7 +38,7 @@ class HostVerbs(Protocol):
 
     @property
     def uri(self) -> str:
-        """The URI by which `pyxen.connect` finds this host."""
+        """The URI by which `pyxen.connect` finds this host. Messages show it, so a password in it is masked."""
 
     @property
     def name(self) -> str:

@@ -70,7 +70,7 @@ def diff(
 
     The exit status is 1 if there is something.
 
-    Example: pyxen config diff web1 web1.cfg
+    Example: pyxen config diff web1.cfg
 
     JSON: an object with settings, a list of objects with path, before and after; added and removed, which are lists of
     devices in xl's text; and changed, a list of objects with path and settings.
@@ -98,11 +98,11 @@ def apply(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Create the domain of a configuration, or bring the running one to it by the least hotplug.
+    """Create the domain of a configuration, or change the running one with as few steps as can be.
 
     What only a restart of the domain can bring is said on standard error.
 
-    Example: pyxen config apply web1 web1.cfg
+    Example: pyxen config apply web1.cfg
 
     JSON: an object with created; changed, a list of objects with verb and value, which is text; and needs_restart,
     which is as the JSON of diff.

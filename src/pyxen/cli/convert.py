@@ -53,8 +53,8 @@ def convert(
     """Convert a configuration of xl, libvirt (XML) or libxl (JSON) to another of these formats, or to Python code.
 
     Standard error names what the other format cannot say, and what is contradictory in the configuration. The exit
-    status is 0. It is 1 if xl or libxl would refuse what is written, and with --strict if something is lost or
-    contradictory. It is 2 if a file cannot be read or written.
+    status is 0. It is 1 if no domain can be created of what is written: it is contradictory, or xl refuses the text.
+    With --strict, it is 1 too if something is lost. It is 2 if a file cannot be read or written.
 
     Example: pyxen convert web1.cfg --to libvirt-xml
     """
@@ -80,7 +80,7 @@ def convert(
         content(written)
     else:
         save(output, written, file, force=force)
-    if to is Target.XL and conversion.is_refused(written):
+    if conversion.is_refused(written) if to is Target.XL else problems:
         raise typer.Exit(_LOSSY)
 
 

@@ -12,6 +12,7 @@ from typing import Annotated, Final
 import typer
 
 from pyxen._common.shield import logger
+from pyxen._common.shown_uri import shown
 from pyxen.cli.files import complain
 from pyxen.cli.options import Uri
 from pyxen.connection import connect
@@ -50,7 +51,7 @@ def exporter(
         address, port = address_of(listen)
         _check(uri)
         with HostCollector(uri, timeout=timeout) as collector, Exporter(collector, address, port) as serving:
-            typer.echo(f"serving {uri} at {serving.url}", err=True)
+            typer.echo(f"serving {shown(uri)} at {serving.url}", err=True)
             _wait_for_signal()
     except ModuleNotFoundError as error:
         if error.name != "prometheus_client":

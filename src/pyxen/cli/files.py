@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 import typer
 
+from pyxen._common.whole_file import write_whole
 from pyxen._printable import printable
 from pyxen.cli.quick import drop
 
@@ -85,7 +86,7 @@ def output_failed(error: OSError) -> None:
 
 
 def save(name: str, text: str, source: str, *, force: bool) -> None:
-    """Write a file.
+    """Write a file, whole or not at all.
 
     Args:
         name: The file.
@@ -99,8 +100,7 @@ def save(name: str, text: str, source: str, *, force: bool) -> None:
     if not force and _same(name, source):
         _fail(f"{name} is the file that was read; --force overwrites it, and its comments are lost")
     try:
-        with open(name, "wb") as file:
-            file.write(text.encode("utf-8", "surrogateescape"))
+        write_whole(name, text.encode("utf-8", "surrogateescape"))
     except OSError as error:
         _fail(said_of(name, error))
 

@@ -185,7 +185,8 @@ def part(kind: type[Part]) -> Check:
                 raise Refused(reason, error.path or "") from None
         is_text = isinstance(value, str) and issubclass(kind, Device)
         hint = f"; {kind.__name__}.from_xl reads xl's text of one" if is_text else ""
-        raise Refused(f"takes a {kind.__name__}, not {_shown(value)}{hint}")
+        what = _kind(value) if isinstance(value, str) and not is_text else _shown(value)  # a word may be a password
+        raise Refused(f"takes a {kind.__name__}, not {what}{hint}")
 
     return check
 
@@ -226,9 +227,9 @@ def hide(_: str) -> str:
 
 
 _SECRETS = (
-    re.compile(r"(?i)((?:(?:^|[^a-z])(?:key|secret)=|passw(?:or)?d[ \t]*=[ \t]*))(?:\\.|[^:,;\s\\])*"),
+    re.compile(r"(?i)((?:(?:^|[^a-z])(?:key|secret)=|p(?:[aw]+s+w?|s+w)o?r?d?[ \t]*=[ \t]*))(?:\\.|[^:,;\s\\])*"),
     re.compile(r"(?i)(\"passw(?:or)?d\"\s*:\s*\")(?:\\.|[^\"\\])*"),  # QEMU's json:{…}
-    re.compile(r"(://[^/@\s:%]*[:%])[^/@\s]*(?=@)"),  # user:password@host, or user%password@host in iscsi
+    re.compile(r"(://[^/@\s:%\[]*[:%])(?!\d+/)[^\s,;]*(?=@)"),  # user:password@host, or user%password@host in iscsi
 )
 
 
@@ -246,4 +247,6 @@ def _kind(value: Any) -> str:
 def _shown(value: Any) -> str:
     if isinstance(value, int) and value.bit_length() > 128:
         return "a huge number"
-    return repr(value) if isinstance(value, (int, float)) or value is None else quoted(value)
+    if isinstance(value, (int, float)) or value is None:
+        return repr(value)
+    return quoted(hide_keys(value) if isinstance(value, str) else value)

@@ -366,7 +366,8 @@ class DomainConfig(Part):
     blkdev_start: str | None = setting(None, text, key="")
     """First name for disks that the toolstack attaches to itself (xl.conf ``blkdev_start``). Default ``xvda``."""
     nomigrate: bool | None = setting(None, flag)
-    """Whether it may not be migrated. Default: it may."""
+    """Whether it may have CPU features that do not survive a migration: the invariant TSC. Default: no. It keeps nobody
+    from trying `Domain.migrate` or `Domain.save`."""
     xend_suspend_evtchn_compat: bool | None = setting(None, flag)
     """Whether its event channel for suspending is left out, as in xend's time. Default: no."""
     xenstore_feature_mask: int | None = setting(None, integer(0, UINT32_MAX - 1), since="4.21")

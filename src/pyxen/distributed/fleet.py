@@ -327,6 +327,7 @@ class Fleet:
                     raise
             except (WorkerGone, ConnectFailed, HostClosed) as error:
                 self._members.lost(address)
+                self._rooms.give_back(address, need)
                 lost += 1
                 if not elsewhere or lost == _MOST_LOST:
                     raise (error.in_words() if isinstance(error, WorkerGone) else error) from None

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
 
 from pyxen._common.shield import logger
+from pyxen._common.shown_uri import shown
 from pyxen.aio.connection import connect
 from pyxen.aio.domain import Domain
 from pyxen.aio.host import Host
@@ -107,7 +108,7 @@ class HostCalls:
         try:
             await host.info()
         except (ConnectFailed, HostClosed) as error:
-            _LOG.warning("The host %s is lost, and will be opened again: %s", self._uri, error)
+            _LOG.warning("The host %s is lost, and will be opened again: %s", shown(self._uri), error)
             async with self._opening:
                 if self._host is not host:
                     return

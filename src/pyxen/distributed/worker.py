@@ -22,6 +22,7 @@ from distributed.core import Status
 from pyxen import __version__
 from pyxen._common.arguments import check_is, check_number
 from pyxen._common.shield import logger
+from pyxen._common.shown_uri import shown
 from pyxen.aio.domain import Domain
 from pyxen.aio.host import Host
 from pyxen.config import DomainConfig
@@ -95,7 +96,7 @@ class HostPlugin(WorkerPlugin):
         try:
             await _CALLS[worker].host()
         except Error as error:
-            _LOG.warning("The host %s cannot be opened yet: %s", self.uri, error)
+            _LOG.warning("The host %s cannot be opened yet: %s", shown(self.uri), error)
 
     async def teardown(self, worker: Worker) -> None:
         """Stop what is going on, undo it, and close the host."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pyxen._durations import timeout_of
+from pyxen._functions import check_function
 from pyxen.config import Disk
 from pyxen.errors import FileMissing, ImageError, InvalidArgument
 from pyxen.images.access import Access
@@ -74,6 +75,8 @@ def from_cloud_image(
         VolumeExists: There is something already.
         VolumeInUse: The device is mounted or held.
     """
+    if progress is not None:
+        check_function(progress, "progress", "image")
     source = os.path.abspath(source)
     seconds = timeout_of(timeout, operation="image")
     end = None if seconds is None else time.monotonic() + seconds

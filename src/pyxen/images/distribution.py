@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from pyxen._durations import timeout_of
+from pyxen._functions import check_function
 from pyxen.config import Disk
 from pyxen.errors import ImageError, InvalidArgument, NoNetwork
 from pyxen.images.access import Access
@@ -103,6 +104,8 @@ def from_distribution(
         VolumeExists: There is something already.
         VolumeInUse: The device is mounted or held.
     """
+    if progress is not None:
+        check_function(progress, "progress", "image")
     seconds = timeout_of(timeout, operation="image")
     end = None if seconds is None else time.monotonic() + seconds
     wanted = [*_PACKAGES, *packages, *_kernel(kernel)]

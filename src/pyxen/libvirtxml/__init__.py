@@ -13,6 +13,7 @@ from typing import Final
 
 from lxml import etree
 
+from pyxen._common.whole_file import write_whole
 from pyxen.config import DomainConfig
 from pyxen.config.base import fields_of
 from pyxen.errors import ParseError
@@ -125,10 +126,8 @@ def load(path: str | os.PathLike[str], *, on_loss: OnLoss = "raise") -> DomainCo
 def dump(
     config: DomainConfig, path: str | os.PathLike[str], *, domain_type: str = "xen", on_loss: OnLoss = "raise"
 ) -> None:
-    """Write a configuration to a file. Arguments and errors are those of `dumps`, plus `OSError`."""
-    text = dumps(config, domain_type=domain_type, on_loss=on_loss)
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(text)
+    """Write a configuration to a file, whole or not at all. Arguments and errors are as of `dumps`, and `OSError`."""
+    write_whole(path, dumps(config, domain_type=domain_type, on_loss=on_loss).encode())
 
 
 def patch(text: str | bytes, config: DomainConfig, *, on_loss: OnLoss = "raise", source: str | None = None) -> str:

@@ -48,7 +48,7 @@ def read(domain: Node, found: XmlReadState) -> None:
         if name not in _TYPES:
             raise guest.wrong(f"{name!r} is not a guest type of Xen; use one of {', '.join(_TYPES)}")
         found.put("type", _TYPES[name], guest)
-        guest.drop()  # its attributes are the architecture and machine that libvirt chose
+        guest.text = ""  # its attributes are left: they may be those of another hypervisor
     if bootloader is not None:
         found.put("bootloader", bootloader.word(), bootloader)
         if (arguments := domain.child("bootloader_args")) is not None:

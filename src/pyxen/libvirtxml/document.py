@@ -68,7 +68,6 @@ def read(domain: Node, before: XmlReadState | None = None) -> XmlReadState:
     """
     if domain.tag != "domain":
         raise domain.wrong("it is not a <domain>")
-    domain.get("type")
     found = XmlReadState()
     boot.read(domain, found)
     general.read(domain, found)

@@ -42,6 +42,9 @@ _IMPLICIT = "every guest of its type has it"
 
 ADDED: Final = (
     Added("@id", "the domid of a running domain"),
+    Added("@type", "Xen, or a driver that pretends to be it", "type", ("xen", "test")),
+    Added("os/type/@arch", "libvirt's choice", "arch", ("i686", "x86_64", "armv7l", "aarch64")),
+    Added("os/type/@machine", "libvirt's choice", "machine", ("xenpv", "xenpvh", "xenfv", "xenner")),
     Added("title", _WORDS),
     Added("description", _WORDS),
     Added("metadata", _WORDS),
@@ -83,6 +86,9 @@ for _added in ADDED:
 _LISTEN: Final = "a server of libvirt's Xen driver listens on the address of the first <listen>, or else on 127.0.0.1"
 
 _REASONS: Final = {
+    "@type": "a domain of another hypervisor: what it says of devices may not hold for Xen",
+    "os/type/@arch": "Xen does not have it",
+    "os/type/@machine": "a machine of another hypervisor",
     "devices/interface/@type": "a network of libvirt's own: only libvirt knows its bridge; name the bridge instead",
     "devices/interface/source": "a network of libvirt's own: only libvirt knows its bridge; name the bridge instead",
     "devices/interface/mtu": "libvirt's Xen driver ignores it",

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 from typing import Any, TypeVar
 
+from pyxen._common.whole_file import write_whole
 from pyxen.config import DomainConfig, Part
 from pyxen.errors import ConfigError, ParseError
 from pyxen.libxljson.device_tables import DEVICES
@@ -135,10 +136,8 @@ def loads_list(
 
 
 def dump(config: DomainConfig, path: str | os.PathLike[str], *, on_loss: OnLoss = "raise") -> None:
-    """Write a configuration to a file. Arguments and errors are those of `dumps`, plus `OSError`."""
-    text = dumps(config, on_loss=on_loss)
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(text + "\n")
+    """Write a configuration to a file, whole or not at all. Arguments and errors are as of `dumps`, and `OSError`."""
+    write_whole(path, (dumps(config, on_loss=on_loss) + "\n").encode())
 
 
 def load(path: str | os.PathLike[str], *, on_loss: OnLoss = "raise") -> DomainConfig:

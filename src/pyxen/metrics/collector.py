@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector
 
 from pyxen._common.shield import logger
 from pyxen._common.shortage import shortage
+from pyxen._common.shown_uri import shown
 from pyxen._durations import timeout_of
 from pyxen.connection import connect
 from pyxen.errors import Error, OperationFailed
@@ -66,7 +67,7 @@ class HostCollector(Collector):
         self._said_down = False
 
     def __repr__(self) -> str:
-        return f"<HostCollector of {self._host!r}>" if self._uri is None else f"<HostCollector of {self._uri}>"
+        return f"<HostCollector of {self._host!r}>" if self._uri is None else f"<HostCollector of {shown(self._uri)}>"
 
     def __enter__(self) -> Self:
         return self
@@ -163,4 +164,4 @@ class HostCollector(Collector):
         """Log why there are no metrics: once, until there are some again."""
         if not self._said_down:
             self._said_down = True
-            _LOG.warning("%s is down: %s", self._uri or self._host, reason)
+            _LOG.warning("%s is down: %s", self._host if self._uri is None else shown(self._uri), reason)

@@ -65,6 +65,15 @@ class Deadline:
         """Return how many seconds are left, 0 at least; None if there is no deadline."""
         return None if self._end is None else max(0.0, self._end - time.monotonic())
 
+    def check(self) -> None:
+        """Check this before each item: a source that does not stop must not outlast the deadline.
+
+        Raises:
+            OperationTimeout: It has passed.
+        """
+        if self.left() == 0:
+            raise self.passed()
+
     def passed(self) -> OperationTimeout:
         """Return the exception for a loop that has reached it."""
         message = f"the deadline of {self._seconds} s passed, and the loop over {self._subject} goes on"

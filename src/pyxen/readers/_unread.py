@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 
 from pyxen._durations import bounded
 from pyxen.errors import HostClosed, InvalidArgument
+from pyxen.operation import check_may_wait
 
 __all__ = ["Unread"]
 
@@ -52,6 +53,9 @@ class Unread(Generic[T]):
         """Record the loss in the place where the item would have been."""
         raise NotImplementedError
 
+    def _taken(self, item: T) -> None:
+        """Note that an item was taken."""
+
     def end(self) -> None:
         """Mark the queue as ended: nothing more will arrive."""
         with self._changed:
@@ -70,7 +74,11 @@ class Unread(Generic[T]):
         return f"{'closed' if self.ended else 'open'}, {len(self._items)} to read"
 
     def take(self, timeout: float | None) -> T | None:
-        """Return the next item, or None if none arrived in time or the queue has ended."""
+        """Return the next item, or None if none arrived in time or the queue has ended.
+
+        Raises:
+            RuntimeError: None is there, and this thread completes operations; it may also be the one that brings items.
+        """
         if os.getpid() != self._pid:
             raise HostClosed(f"{self._verb}: the host was opened before a fork: open it again")
         deadline = None if timeout is None else time.monotonic() + timeout
@@ -79,8 +87,13 @@ class Unread(Generic[T]):
                 left = None if deadline is None else deadline - time.monotonic()
                 if left is not None and left <= 0:
                     return None
+                check_may_wait(self._verb, "take what is there with get(0), or read on another thread")
                 self._changed.wait(bounded(left))
-            return self._items.popleft() if self._items else None
+            if not self._items:
+                return None
+            item = self._items.popleft()
+            self._taken(item)
+            return item
 
 
 def _is_count(value: object) -> bool:

@@ -69,6 +69,10 @@ class LogLines:
         """Return the next line; None if no line is complete."""
         return self._lines.popleft() if self._lines else None
 
+    def is_over(self) -> bool:
+        """Tell whether the reader's time is up, so that a loop must not look again. It may always look once."""
+        return self.position is not None and self.deadline is not None and time.monotonic() >= self.deadline
+
     def wait(self, until: float | None) -> float | None:
         """Return how many seconds to wait before the next look; None if this time, or the deadline, has come."""
         end = min((one for one in (until, self.deadline) if one is not None), default=None)
@@ -147,7 +151,7 @@ class LogReader(Iterator[str]):
         while True:
             with self._reading:
                 line = self._lines.take()
-                if line is None:
+                if line is None and self._may_look(until):
                     self._look()
                     line = self._lines.take()
             if line is not None:
@@ -157,7 +161,15 @@ class LogReader(Iterator[str]):
                 return None
             self._closed.wait(seconds)
 
-    def _look(self) -> None:
+    def _may_look(self, until: float | None) -> bool:
+        """Tell whether there is time to look at the log; a `get` with a time of its own has it."""
+        self._check_open()
+        return until is not None or not self._lines.is_over()
+
+    def _check_open(self) -> None:
         if self._closed.is_set():
             raise HostClosed("follow_log: this reader of the log was closed")
+
+    def _look(self) -> None:
+        self._check_open()
         self._lines.add(self._calls.ask(lambda: self._backend.log(self._lines.position, clear=False)))

@@ -9,10 +9,10 @@ from pyxen._common.arguments import check_is
 from pyxen._durations import timeout_of
 from pyxen.backends.base import Backend, DomainRef
 from pyxen.errors import Error, HostClosed, InvalidArgument
-from pyxen.operation import Calls, Operation
+from pyxen.operation import Calls, Operation, check_may_wait
 from pyxen.readers._reader import Deadline, Reader
 from pyxen.readers._unread import Unread
-from pyxen.records.qmp_event import QmpEvent
+from pyxen.records.qmp_event import QmpEvent, QmpEventsLost
 
 __all__ = ["CONNECT", "QmpEventQueue", "QmpEvents", "deadline_of", "end_listening"]
 
@@ -46,6 +46,7 @@ class QmpEvents(Reader[QmpEvent]):
         return f"<QmpEvents of domain {self._ref.domid}: {self._queue.status()}>"
 
     def __next__(self) -> QmpEvent:
+        self._deadline.check()
         event = self._queue.take(self._deadline.left())
         if event is not None:
             return event
@@ -73,14 +74,22 @@ class QmpEvents(Reader[QmpEvent]):
 
     @property
     def lost(self) -> int:
-        """Number of events that were dropped because `maxlen` others were waiting to be read."""
+        """Number of events that were dropped because `maxlen` others were waiting to be read.
+
+        With a remote host, also those that were lost on their way, of any name. A loss of an unknown number counts as 1.
+        """
         return self._queue.lost
 
     def close(self) -> None:
         """Stop reading, so that others can talk to QEMU, and wake everything that waits for an event.
 
         Calling it again does nothing.
+
+        Raises:
+            RuntimeError: Called in a callback of an operation, on a thread for which this has to wait.
         """
+        if self._listening is not None and not self._listening.done():
+            check_may_wait("qmp.events", "nothing was closed. Close the reader on another thread")
         listening, self._listening, self._stop = self._listening, None, None
         if listening is not None:
             end_listening(listening)
@@ -110,11 +119,18 @@ class QmpEventQueue(Unread[QmpEvent]):
 
     def put(self, item: QmpEvent) -> None:
         """Add an event if it is wanted."""
-        if not self._names or item.name in self._names:
+        if isinstance(item, QmpEventsLost):
+            self.lose(item.count)
+        elif not self._names or item.name in self._names:
             super().put(item)
 
+    def lose(self, count: int | None) -> None:
+        """Record that events were lost; None is an unknown number of them."""
+        with self._changed:
+            self.lost += 1 if count is None else count
+
     def _lose(self, item: QmpEvent) -> None:  # noqa: ARG002 (only its loss counts)
-        self.lost += 1
+        self.lose(1)
 
     def finish(self, error: Error | None) -> None:
         """Mark the queue as ended, with the reason if it is an error."""

@@ -36,6 +36,7 @@ class XenstoreWatch(Reader[NodeChange]):
         return f"<XenstoreWatch of {', '.join(self._paths)}: {self._queue.status()}>"
 
     def __next__(self) -> NodeChange:
+        self._deadline.check()
         change = self._queue.take(self._deadline.left())
         if change is not None:
             return change
@@ -73,17 +74,14 @@ class ChangeQueue(Unread[NodeChange]):
         super().__init__(maxlen, "changes")
         self._marked: set[str] = set()
 
-    def put(self, item: NodeChange) -> None:
-        """Add a change."""
-        with self._changed:
-            if len(self._items) < self._maxlen:
-                self._marked.clear()
-            super().put(item)
-
     def _lose(self, item: NodeChange) -> None:
-        if item.watched not in self._marked:  # one mark for each path, beyond `maxlen`
+        if item.watched not in self._marked:  # one unread mark for each path, beyond `maxlen`
             self._marked.add(item.watched)
             self._items.append(NodeChange(item.watched, item.watched, lost=True))
+
+    def _taken(self, item: NodeChange) -> None:
+        if item.lost:  # the reader looks at the path now: what is lost from now on needs another mark
+            self._marked.discard(item.watched)
 
 
 def deadline_of(timeout: float | None, paths: Sequence[str]) -> Deadline:

@@ -8,7 +8,7 @@ from typing import Any
 
 from pyxen.records.base import Record
 
-__all__ = ["QmpEvent"]
+__all__ = ["QmpEvent", "QmpEventsLost"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,3 +21,16 @@ class QmpEvent(Record):
     """What QEMU says about it, as `json` makes it; empty if it says nothing."""
     time: datetime | None
     """When it happened, in UTC, by QEMU's clock; None if QEMU does not know."""
+
+
+@dataclass(frozen=True, slots=True)
+class QmpEventsLost(QmpEvent):
+    """Events were lost on their way from another host. Readers count them; users do not get this."""
+
+    count: int | None
+    """How many; None if that is not known."""
+
+    @classmethod
+    def of(cls, count: int | None) -> QmpEventsLost:
+        """Return one; its name is what an older pyxen shows."""
+        return cls("EVENTS_LOST", {}, None, count)

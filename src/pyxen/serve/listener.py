@@ -55,6 +55,7 @@ class Listener:
     def __init__(self, listening: socket.socket, settings: Settings, open_backend: Callable[[], Backend]) -> None:
         self._listening, self._settings, self._open = listening, settings, open_backend
         self._lock = threading.Lock()
+        self._waking = threading.RLock()  # a signal's handler may take it while its own thread has it
         self._clients: set[_Client] = set()
         self._refused: set[int] = set()
         with shortage(OperationFailed, "cannot begin to serve"):
@@ -66,8 +67,9 @@ class Listener:
 
     def end(self) -> None:
         """Have `run` return; any thread and a signal's handler may call it."""
-        if self._wake >= 0:
-            os.eventfd_write(self._wake, 1)
+        with self._waking:
+            if self._wake >= 0:
+                os.eventfd_write(self._wake, 1)
 
     def run(self) -> None:
         """Accept clients until `end` is called."""
@@ -86,8 +88,9 @@ class Listener:
         end = time.monotonic() + _TO_END
         for client in left:
             client.thread.join(max(0.0, end - time.monotonic()))
-        wake, self._wake = self._wake, -1
-        os.close(wake)
+        with self._waking:
+            wake, self._wake = self._wake, -1
+            os.close(wake)
 
     def _accept(self) -> None:
         try:

@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 
 from pyxen._common.shield import logger
 from pyxen._common.shortage import shortage
+from pyxen._common.suspending import holding, release
 from pyxen.backends.base import Backend, DomainRef
 from pyxen.backends.remote.streams import Stream
 from pyxen.errors import DomainNotFound, Error, OperationCancelled, OperationFailed, OperationTimeout
@@ -22,7 +23,6 @@ T = TypeVar("T")
 _TO_SPEAK: Final = 10.0  # seconds for the last bytes of a conversation to arrive
 _LOG: Final = logger("pyxen.serve")
 _TICK: Final = 0.2  # seconds
-_GOES_ON: Final = "the domain goes on"
 
 
 def save_over(
@@ -41,12 +41,27 @@ def save_over(
     The host leaves it paused. It is destroyed, or goes on, once the client has written all of it, and goes on if that
     fails.
     """
+    held: list[Operation[Any]] = []
 
     def begin() -> Operation[None]:
-        return backend.save_over(domain, fd, config=config, checkpoint=True, leave_paused=True, timeout=timeout)
+        with holding() as begun:  # nobody else is to save it before the client has all of it, or it goes on
+            operation = backend.save_over(
+                domain, fd, config=config, checkpoint=True, leave_paused=True, timeout=timeout
+            )
+        held.extend(begun)
+        return operation
 
     def finish(saving: Operation[None], whole: Operation[None]) -> None:
-        _finish(backend, domain, saving, whole, stream, checkpoint=checkpoint, leave_paused=leave_paused)
+        error: BaseException | None = None
+        try:
+            _finish(backend, domain, saving, whole, stream, checkpoint=checkpoint, leave_paused=leave_paused)
+        except BaseException as problem:  # noqa: BLE001 (it is raised to the caller that waits)
+            error = problem
+        release(held)
+        if error is None:
+            whole.set_result(None)
+        else:
+            whole.set_exception(error)
 
     return _followed(begin, finish, "save")
 
@@ -61,62 +76,59 @@ def _finish(
     checkpoint: bool,
     leave_paused: bool,
 ) -> None:
+    error = saving.exception()
+    if error is not None:
+        if stream.broken is not None and whole.stopped is None:
+            raise _broken(whole, stream, error.message if isinstance(error, Error) else str(error)) from error
+        raise error
     try:
-        error = saving.exception()
-        if error is not None:
-            if stream.broken is not None and whole.stopped is None:
-                raise _broken(whole, stream) from error
-            raise error
-        try:
-            _arrived(whole, stream)
-        except BaseException:
-            _let_go_on(backend, domain)
-            raise
-        if checkpoint and not leave_paused:
-            backend.unpause(domain).wait()
-        elif not leave_paused:
-            backend.destroy(domain, timeout=None).wait()
-    except BaseException as error:  # noqa: BLE001 (it is raised to the caller that waits)
-        whole.set_exception(error)
-    else:
-        whole.set_result(None)
+        arrived = _arrived(whole, stream)
+    except BaseException:
+        _let_go_on(backend, domain)
+        raise
+    if not arrived:
+        raise _stopped(whole, stream, _let_go_on(backend, domain))
+    if checkpoint and not leave_paused:
+        backend.unpause(domain).wait()
+    elif not leave_paused:
+        backend.destroy(domain, timeout=None).wait()
 
 
-def _arrived(whole: Operation[None], stream: Stream) -> None:
-    """Wait until the client has written all that was saved.
-
-    Raises:
-        OperationFailed: It has not.
-    """
+def _arrived(whole: Operation[None], stream: Stream) -> bool:
+    """Wait until the client has written all that was saved, and tell whether it has."""
     while not stream.wait(lambda: stream.drained or stream.broken is not None, _TICK):
         late = whole.deadline is not None and time.monotonic() > whole.deadline
         if late:
             whole.stop("timeout")
         if whole.stopped is not None or stream.closed:
             break
-    if not stream.drained:
-        raise _stopped(whole, stream)
+    return stream.drained
 
 
-def _let_go_on(backend: Backend, domain: DomainRef) -> None:
+def _let_go_on(backend: Backend, domain: DomainRef) -> str:
+    """Let a domain go on that was saved in vain, and return what has become of it, for the error."""
     try:
-        backend.unpause(domain).wait()
-    except DomainNotFound:
-        pass
-    except Error as error:
-        _LOG.error("save: domain %s stays paused: %s", domain.domid, error)
+        error = backend.unpause(domain).exception()
+    except Error as problem:  # it cannot begin
+        error = problem
+    if error is None:
+        return "the domain goes on"
+    if isinstance(error, DomainNotFound):
+        return "the domain is gone"
+    _LOG.error("save: domain %s stays paused: %s", domain.domid, error)
+    return f"the domain stays paused, for {error}: unpause it"
 
 
-def _stopped(whole: Operation[None], stream: Stream) -> Error:
+def _stopped(whole: Operation[None], stream: Stream, fate: str) -> Error:
     if stream.broken is not None:
-        return _broken(whole, stream)
+        return _broken(whole, stream, fate)
     if whole.stopped == "timeout":
-        return describe(OperationTimeout, f"the deadline passed; {_GOES_ON}", whole)
-    return describe(OperationCancelled, f"cancelled; {_GOES_ON}", whole)
+        return describe(OperationTimeout, f"the deadline passed; {fate}", whole)
+    return describe(OperationCancelled, f"cancelled; {fate}", whole)
 
 
-def _broken(whole: Operation[None], stream: Stream) -> OperationFailed:
-    return describe(OperationFailed, f"cannot write to the descriptor: {stream.broken}; {_GOES_ON}", whole)
+def _broken(whole: Operation[None], stream: Stream, fate: str) -> OperationFailed:
+    return describe(OperationFailed, f"cannot write to the descriptor: {stream.broken}; {fate}", whole)
 
 
 def spoken_out(begin: Callable[[], Operation[Any]], stream: Stream) -> Operation[Any]:

@@ -72,6 +72,8 @@ def load_settings(path: str | None = None) -> Settings:
         found = tomllib.loads(content.decode("utf-8"))
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ParseError(f'{error}: write lines such as group = "xenusers"', source=source) from None
+    except (RecursionError, ValueError):  # of Python: an int may have 4,300 digits
+        raise ParseError("its TOML is nested too deep, or has a number of too many digits", source=source) from None
     return _settings(found, source)
 
 

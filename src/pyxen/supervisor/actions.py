@@ -22,15 +22,30 @@ from pyxen.errors import (
     NotFound,
     NotReady,
     OperationCancelled,
+    OperationFailed,
     UnsupportedFeature,
 )
+from pyxen.events import DomainShutdown
 from pyxen.features import Feature
 from pyxen.host import Host
 from pyxen.records.info import ENDS, DomainInfo, DomainState, ShutdownReason
 from pyxen.supervisor.core_dump import Dumper
 from pyxen.supervisor.policy import DUMPS, RESTARTS, action_for, is_preserved, preserved_suffix
 
-__all__ = ["_LOG", "Case", "Outcome", "Unremoved", "create_anew", "fulfil", "may_pass", "passes", "study"]
+__all__ = [
+    "_LOG",
+    "Case",
+    "Outcome",
+    "Unremoved",
+    "create_anew",
+    "fulfil",
+    "has_ended_still",
+    "may_pass",
+    "not_studied",
+    "passes",
+    "reason_of",
+    "study",
+]
 
 _LOG = logger("pyxen.supervisor")
 
@@ -50,7 +65,7 @@ class Outcome:
     reason: ShutdownReason | int
     """Why the domain ended."""
     action: ActionOnShutdown
-    """The action that its configuration sets for this reason."""
+    """The action that its configuration sets for this reason; `preserve` if its configuration could not be read."""
     restarted: Domain | None = None
     """The restarted domain; None if it was not restarted."""
     preserved: Domain | None = None
@@ -58,7 +73,7 @@ class Outcome:
     core: str | None = None
     """The core dump's file, if one was written."""
     error: Exception | None = None
-    """What went wrong, if anything."""
+    """What went wrong, if anything. A domain may be restarted all the same, e.g. without a core dump."""
     config: DomainConfig | None = None
     """Configuration of a domain that could not be restarted. If the old domain is destroyed, this is the only copy."""
 
@@ -84,14 +99,16 @@ class Case:
 
 
 class Unremoved(Exception):
-    """A domain that ended was neither destroyed nor set aside; or it was, and the call that did it failed all the same.
+    """The call failed that was to destroy a domain that ended, to set it aside, or to reset it.
+
+    Whether it took effect all the same is not known.
 
     Attributes:
         error: Why.
         outcome: The outcome so far.
     """
 
-    def __init__(self, error: Error, outcome: Outcome) -> None:
+    def __init__(self, error: Exception, outcome: Outcome) -> None:
         super().__init__(str(error))
         self.error = error
         self.outcome = outcome
@@ -157,7 +174,9 @@ def _of_next_start(host: Host, domain: Domain, config: DomainConfig) -> DomainCo
     if not note:
         return config
     try:
-        return config_of(note).replace(uuid=domain.uuid)
+        following = config_of(note).replace(uuid=domain.uuid)
+        following.validate()  # a create would refuse it when the domain is destroyed already
+        return following
     except Error as error:
         _LOG.warning("%s (%d): its updated configuration is not valid: %s", config.name, domain.domid, error)
         return config
@@ -181,25 +200,25 @@ def fulfil(case: Case, host: Host, dumper: Dumper) -> Outcome:
 
     Raises:
         DomainNotFound: The domain is gone. It is not restarted.
-        Unremoved: The domain cannot be destroyed or set aside, or that is not known.
-        Error: It cannot be reset.
+        Unremoved: The call failed that was to destroy the domain, to set it aside, or to reset it.
+        OperationCancelled: The core dump was given up, because the supervisor was stopped.
     """
     outcome = case.outcome()
     action = case.action
-    if action is ActionOnShutdown.SOFT_RESET:
-        return _soft_reset(case, outcome)
     if action is ActionOnShutdown.PRESERVE:
         return replace(outcome, preserved=case.domain)
     if action in DUMPS:
         outcome = _dump(case, outcome, dumper)
     try:
+        if action is ActionOnShutdown.SOFT_RESET:
+            return _soft_reset(case, outcome)
         if action is ActionOnShutdown.RESTART_RENAME:
             outcome = replace(outcome, preserved=_set_aside(case))
         else:
             case.domain.destroy()
     except DomainNotFound:
         raise
-    except Error as error:  # also if the host is closed meanwhile: what a destroy had begun is not undone
+    except Exception as error:  # also if the host is closed meanwhile: what a destroy had begun is not undone
         raise Unremoved(error, outcome) from error
     return create_anew(case, outcome, host)
 
@@ -218,7 +237,7 @@ def _dump(case: Case, outcome: Outcome, dumper: Dumper) -> Outcome:
         core = dumper.dump(case.domain, case.name)
     except OperationCancelled:  # the next supervisor starts over
         raise
-    except Error as error:
+    except (Error, OSError) as error:
         # Like xl: a failed dump must not prevent the restart of a domain that people wait for.
         _LOG.error("%s: no core dump: %s", case, error)
         return replace(outcome, error=error)
@@ -245,17 +264,72 @@ def _found_aside(case: Case, host: Host) -> Domain | None:
     return found if found is not None and is_preserved(found.name or "") else None
 
 
-def create_anew(case: Case, outcome: Outcome, host: Host) -> Outcome:
-    """Create a domain again after it was destroyed or preserved, if its action is one of `RESTARTS`."""
+def create_anew(case: Case, outcome: Outcome, host: Host, before: Exception | None = None) -> Outcome:
+    """Create a domain again after it was destroyed or preserved, if its action is one of `RESTARTS`.
+
+    Args:
+        case: The case.
+        outcome: The outcome so far.
+        host: The host.
+        before: The error of the last try.
+    """
     if case.action not in RESTARTS:
         return outcome
     try:
         if case.action is ActionOnShutdown.RESTART_RENAME and outcome.preserved is None:
             outcome = replace(outcome, preserved=_found_aside(case, host))
-        restarted = host.create(case.config)
+        return _created(case, outcome, host, before)
     except Exception as error:  # noqa: BLE001 (the caller gets every error)
         return replace(outcome, error=error, config=case.config)
-    return replace(outcome, restarted=restarted)
+
+
+def _created(case: Case, outcome: Outcome, host: Host, before: Exception | None) -> Outcome:
+    try:
+        return replace(outcome, restarted=host.create(case.config))
+    except DomainExists as error:
+        made = host.domains.get(case.domain.uuid)
+        if made is not None and made.domid != case.domain.domid:
+            return replace(outcome, restarted=_made_before(case, host, made, before, error))
+        if case.config.name == case.name:
+            raise
+        _LOG.warning("%s: keeps its name, without that of its updated configuration: %s", case, error)
+        return replace(outcome, restarted=host.create(case.config.replace(name=case.name)), error=error)
+
+
+def _made_before(case: Case, host: Host, made: Domain, before: Exception | None, error: DomainExists) -> Domain:
+    """Return the domain that an earlier create has made, although its call failed; or a new one, if that is half made.
+
+    Raises:
+        DomainExists: It is paused, and no error of an earlier create names it: someone else is making it.
+    """
+    state = made.info().state
+    if state not in {DomainState.PAUSED, DomainState.DYING}:
+        _LOG.info("%s: the call that created it failed, but it is there", case)
+        return made
+    if not isinstance(before, OperationFailed) or before.domid != made.domid:
+        raise error
+    made.destroy()
+    return host.create(case.config)
+
+
+def reason_of(end: DomainInfo | DomainShutdown) -> ShutdownReason | int:
+    """Return why a domain has ended."""
+    if isinstance(end, DomainShutdown):
+        return end.reason
+    return ShutdownReason.POWEROFF if end.shutdown_reason is None else end.shutdown_reason
+
+
+def not_studied(end: DomainInfo | DomainShutdown, error: Exception) -> Outcome:
+    """Return the outcome for a domain that stays as it is, since it cannot be found out what it needs."""
+    return Outcome(
+        domid=end.domid,
+        uuid=end.uuid,
+        name=end.name or "",
+        reason=reason_of(end),
+        action=ActionOnShutdown.PRESERVE,
+        preserved=end.domain,
+        error=error,
+    )
 
 
 def passes(error: BaseException) -> bool:
@@ -263,6 +337,6 @@ def passes(error: BaseException) -> bool:
     return isinstance(error, ConnectFailed | LockFailed | NotReady)
 
 
-def may_pass(error: Exception) -> bool:
-    """Tell whether a create that failed with this error may succeed later, e.g. once memory is free again."""
+def may_pass(error: BaseException) -> bool:
+    """Tell whether what failed with this error may succeed later, e.g. a create once memory is free again."""
     return isinstance(error, Error | OSError) and not isinstance(error, ConfigError | UnsupportedFeature | DomainExists)

@@ -12,6 +12,7 @@ from pyxen._common.shortage import shortage
 from pyxen.domain import Domain
 from pyxen.errors import OperationCancelled, OperationFailed
 from pyxen.supervisor.dump_process import DONE
+from pyxen.supervisor.watchers import is_here
 
 __all__ = ["Dumper"]
 
@@ -37,15 +38,18 @@ class Dumper:
         The complete file appears atomically and replaces an older one. A failed dump leaves no file.
 
         Raises:
-            OperationFailed: The domain cannot be dumped, or the file cannot be written.
+            OperationFailed: The domain cannot be dumped, or the file cannot be written; or the host is another machine.
             OperationCancelled: `stop` was called.
         """
+        if not is_here(self._uri):
+            message = "core dumps go to files of the host, which is another machine: run the supervisor there"
+            raise OperationFailed(message, operation="core_dump", domain=name, domid=domain.domid)
         try:
             os.makedirs(self._folder, mode=0o700, exist_ok=True)
             place = os.path.join(self._folder, name.replace("/", "_"))
             with tempfile.TemporaryDirectory(prefix=".dump.", dir=self._folder) as temporary:
                 partial = os.path.join(temporary, "core")
-                self._run([self._uri, str(domain.domid), str(domain.uuid), partial], domain)
+                self._run([str(domain.domid), str(domain.uuid), partial], domain)
                 os.replace(partial, place)
         except OSError as error:
             message = f"cannot write to {self._folder}: {error.strerror}"
@@ -69,7 +73,7 @@ class Dumper:
                 process = subprocess.Popen(
                     command,
                     env={**os.environ, "PYTHONPATH": modules},
-                    stdin=subprocess.DEVNULL,
+                    stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.PIPE,
                     text=True,
@@ -77,7 +81,7 @@ class Dumper:
                 )
             self._running.add(process)
         with process:
-            said, complaint = process.communicate()
+            said, complaint = process.communicate(f"{self._uri}\n")  # every user can read the arguments of a process
         # The exit status may be lost: the application may wait for any child, or ignore SIGCHLD.
         done = said == DONE
         with self._lock:

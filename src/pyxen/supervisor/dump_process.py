@@ -1,4 +1,7 @@
-"""The process that writes one core dump: ``python -m pyxen.supervisor.dump_process URI DOMID UUID FILE``."""
+"""The process that writes one core dump: ``python -m pyxen.supervisor.dump_process DOMID UUID FILE``.
+
+The URI of the host is the line at its standard input.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +17,10 @@ DONE = "dumped\n"
 """The process writes this to standard output on success."""
 
 
-def main(uri: str, domid: str, uuid: str, path: str) -> int:
+def main(domid: str, uuid: str, path: str) -> int:
     """Write the dump, report success on standard output or an error on standard error, and return the exit status."""
     try:
-        with connect(uri, workers=0) as host:
+        with connect(sys.stdin.readline().rstrip("\n"), workers=0) as host:
             domain = host.domains.get(int(domid))
             if domain is None or domain.uuid != UUID(uuid):
                 sys.stderr.write(f"domain {domid} is gone\n")

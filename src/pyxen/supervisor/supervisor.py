@@ -1,78 +1,27 @@
-"""The supervisor: one thread that tracks the domains and decides, and a pool of threads that act."""
+"""The supervisor, as users have it: it looks once, and then `pyxen.supervisor.work` goes on."""
 
 from __future__ import annotations
 
-import heapq
-import itertools
 import threading
-import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from enum import Enum, auto
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from types import TracebackType
-from typing import Any, Self
-from uuid import UUID
+from typing import Self
 
-from pyxen._common.shortage import shortage, submitted
-from pyxen._durations import bounded
-from pyxen._printable import printable
-from pyxen.errors import DomainNotFound, Error, HostClosed, OperationCancelled, OperationFailed
-from pyxen.events import DomainCreated, DomainDestroyed, DomainShutdown, Event, EventsLost
+from pyxen._common.shortage import shortage
+from pyxen._functions import check_function
+from pyxen.errors import InvalidArgument, OperationFailed
+from pyxen.events import Event
 from pyxen.host import Host
-from pyxen.readers.events import EventReader
-from pyxen.records.info import ENDS, DomainInfo, DomainState, ShutdownReason
-from pyxen.supervisor.actions import (
-    _LOG,
-    Case,
-    Outcome,
-    Unremoved,
-    create_anew,
-    fulfil,
-    has_ended_still,
-    may_pass,
-    passes,
-    study,
-)
+from pyxen.operation import check_may_wait
+from pyxen.records.info import DomainInfo
+from pyxen.supervisor.actions import _LOG, Outcome
 from pyxen.supervisor.core_dump import Dumper
-from pyxen.supervisor.policy import DUMPS, RESTARTS, Brake
-from pyxen.supervisor.watchers import watcher_of
+from pyxen.supervisor.policy import Brake
+from pyxen.supervisor.watchers import is_here, watcher_of
+from pyxen.supervisor.work import NO_THREAD, Work
 
 __all__ = ["Supervisor"]
-
-_Key = tuple[int, UUID]
-"""Domids are reused, so only domid and uuid together identify a domain."""
-
-_NO_THREAD = "the supervisor cannot start a thread"
-_AT_ONCE = 16  # domains being destroyed or restarted
-_DUMPS_AT_ONCE = 2
-_LEAST_APART, _MOST_APART = 0.2, 30.0  # seconds between retries after a transient error
-_TRIES = 5  # to create a domain that was destroyed
-
-
-class _Phase(Enum):
-    RUNS = auto()
-    IN_HAND = auto()
-    WAITS = auto()
-    """Ended, and waiting for its restart."""
-    LEFT = auto()
-    """Ended, and left as it is."""
-
-
-@dataclass(slots=True)
-class _Domain:
-    """The state that the supervisor keeps for a domain."""
-
-    phase: _Phase = _Phase.RUNS
-    started: float | None = None
-    """Start time by `time.monotonic`; None if the domain started before the supervisor."""
-    uptime: float | None = None
-    """Seconds from its start to its end; None if the start was not seen."""
-    stumbles: int = 0
-    """How many transient errors occurred in a row."""
-    missed: ShutdownReason | int | None = None
-    """The reason of an end that was reported while an earlier one was still being handled."""
 
 
 class Supervisor:
@@ -86,8 +35,12 @@ class Supervisor:
 
     A domain is restarted under its name and uuid, from the configuration that libxl keeps, which includes devices
     attached since its start. If it keeps ending soon after its start, the restarts are delayed more and more (`Brake`).
-    A create that fails is tried again 4 times, with the same delays. Suspended and saved guests are left alone, and so
-    are domains that libxl keeps no configuration for, and those that another toolstack supervises.
+    A create that fails is tried again 4 times, with the same delays; while xenstore cannot be reached, until it can.
+    Suspended and saved guests are left alone, and so are domains that libxl keeps no configuration for, and those that
+    another toolstack supervises.
+
+    It has to run on the host itself. From another machine it cannot see who watches the domains, so it takes `leave`
+    there, and writes no core dumps.
 
     Args:
         host: The host.
@@ -95,8 +48,11 @@ class Supervisor:
             call it. Exceptions that it raises are logged.
         brake: How restarts are slowed down.
         leave: Returns why a domain is to be left alone, in a few words for the log, or None to act on it. The default
-            leaves domains that an xl process or libvirt watches.
+            leaves domains that an xl process or libvirt watches on this machine.
         dump_dir: Folder for core dumps. As with xl, each file has its domain's name.
+
+    Raises:
+        InvalidArgument: The host is another machine, and `leave` is not given; or a function cannot be called.
     """
 
     def __init__(
@@ -108,6 +64,12 @@ class Supervisor:
         leave: Callable[[DomainInfo], str | None] = watcher_of,
         dump_dir: str = "/var/lib/xen/dump",
     ) -> None:
+        for name, function in (("on_outcome", on_outcome), ("leave", leave)):
+            if function is not None:
+                check_function(function, name, "supervise")
+        if leave is watcher_of and not is_here(host.uri):
+            message = f"who watches domains cannot be seen from outside of {host.uri}: run it there, or give leave="
+            raise InvalidArgument(message, operation="supervise")
         self._host = host
         self._on_outcome = on_outcome
         self._brake = brake or Brake()
@@ -116,16 +78,23 @@ class Supervisor:
         # Input of the deciding thread: events, functions that other threads want it to call, and None to end.
         self._inbox: SimpleQueue[Event | Callable[[], object] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._failure: BaseException | None = None  # what has ended the thread
 
     def __repr__(self) -> str:
         running = self._thread is not None and self._thread.is_alive()
         return f"<Supervisor of {self._host.uri}: {'running' if running else 'not running in the background'}>"
 
     def __enter__(self) -> Self:
+        """Begin to supervise in the background.
+
+        Raises:
+            ConnectFailed: xenstore cannot be reached.
+            OperationFailed: No thread can be started, or the host does not list its domains.
+        """
         work = self._begin()
-        thread = threading.Thread(target=work.run, name="pyxen-supervisor")
+        thread = threading.Thread(target=self._carry_on, args=(work,), name="pyxen-supervisor")
         try:
-            with shortage(OperationFailed, _NO_THREAD):
+            with shortage(OperationFailed, NO_THREAD):
                 thread.start()
         except BaseException:
             work.close()
@@ -138,7 +107,10 @@ class Supervisor:
     ) -> None:
         self.stop()
         if self._thread is not None:
+            check_may_wait("supervise", "it ends by itself. Leave its context on another thread")
             self._thread.join()
+        if self._failure is not None and error is None:
+            raise self._failure
 
     def run(self) -> None:
         """Supervise until `stop` is called, the host is closed, or Ctrl-C.
@@ -148,7 +120,7 @@ class Supervisor:
 
         Raises:
             ConnectFailed: xenstore cannot be reached.
-            OperationFailed: No thread can be started.
+            OperationFailed: No thread can be started, or the host does not list its domains.
         """
         self._begin().run()
 
@@ -156,392 +128,19 @@ class Supervisor:
         """Make `run` end, and return at once. Any thread or signal handler may call it. A supervisor runs only once."""
         self._inbox.put(None)
 
-    def _begin(self) -> _Work:
-        return _Work(
-            self._host, self._inbox, self._brake, self._leave, Dumper(self._host.uri, self._dump_dir), self._on_outcome
-        )
-
-
-class _Work:
-    """One run of a supervisor. Its methods run on the thread of `run`, unless they say otherwise."""
-
-    def __init__(
-        self,
-        host: Host,
-        inbox: SimpleQueue[Event | Callable[[], object] | None],
-        brake: Brake,
-        leave: Callable[[DomainInfo], str | None],
-        dumper: Dumper,
-        on_outcome: Callable[[Outcome], object] | None,
-    ) -> None:
-        self._host = host
-        self._inbox = inbox
-        self._brake = brake
-        self._leave = leave
-        self._dumper = dumper
-        self._on_outcome = on_outcome
-        self._domains: dict[_Key, _Domain] = {}
-        self._short_lives: dict[UUID, int] = {}  # in a row; domains without any are absent
-        self._due: list[tuple[float, int, Callable[[], object]]] = []
-        self._ending = False
-        self._number = itertools.count()  # breaks ties in the heap, since functions have no order
-        self._unborn: dict[UUID, tuple[Case, Outcome]] = {}  # destroyed and not yet recreated
-        self._doubts: dict[_Key, tuple[Case, Outcome]] = {}  # destroyed or not: the call that did it has failed
-        self._actors = ThreadPoolExecutor(_AT_ONCE, "pyxen-supervisor-act")
-        self._dumpers = ThreadPoolExecutor(_DUMPS_AT_ONCE, "pyxen-supervisor-dump")
-        self._events = host.events(DomainCreated, DomainShutdown, DomainDestroyed)
-        self._feeder = threading.Thread(target=_feed, args=(self._events, inbox), name="pyxen-supervisor-events")
+    def _begin(self) -> Work:
+        dumper = Dumper(self._host.uri, self._dump_dir)
+        work = Work(self._host, self._inbox, self._brake, self._leave, dumper, self._on_outcome)
         try:
-            with shortage(OperationFailed, _NO_THREAD):
-                self._feeder.start()
+            work.begin()
         except BaseException:
-            self._events.close()
+            work.close()
             raise
+        return work
 
-    def run(self) -> None:
+    def _carry_on(self, work: Work) -> None:
         try:
-            self._look()
-            _LOG.info("supervising %d domains of %s", len(self._domains), self._host.uri)
-            while self._step():
-                pass
-        except HostClosed:
-            _LOG.info("the host was closed")
-        finally:
-            self._end()
-            self._feeder.join()
-
-    def close(self) -> None:
-        """Release what it holds, if it cannot `run`."""
-        self._events.close()
-        self._feeder.join()
-
-    def _step(self) -> bool:
-        """Handle the next item; return False at the end."""
-        left = self._due[0][0] - time.monotonic() if self._due else None
-        if left is not None and left <= 0:
-            heapq.heappop(self._due)[2]()
-            return True
-        try:
-            item = self._inbox.get(timeout=bounded(left))
-        except Empty:
-            return True
-        if item is None:
-            return False
-        if isinstance(item, Event):
-            self._take(item)
-        else:
-            item()
-        return True
-
-    def _end(self) -> None:
-        self._ending = True
-        self._events.close()
-        self._dumper.stop()
-        self._dumpers.shutdown()
-        self._actors.shutdown()
-        while not self._inbox.empty():  # the results of the last actions
-            item = self._inbox.get_nowait()
-            if item is not None and not isinstance(item, Event):
-                item()
-        for case, outcome in (*self._unborn.values(), *self._doubts.values()):
-            _LOG.error("%s: %s is not finished, the supervisor was stopped: %s", case, case.action, outcome.error)
-            self._tell(outcome)
-        waiting = sum(domain.phase is _Phase.WAITS for domain in self._domains.values())
-        _LOG.info("stopped; %d domains that have ended are left for the next supervisor", waiting)
-
-    # Events
-
-    def _take(self, event: Event) -> None:
-        if isinstance(event, EventsLost):
-            self._look_again()
-        if event.domid is None or event.uuid is None:
-            return
-        key = (event.domid, event.uuid)
-        if isinstance(event, DomainDestroyed):
-            self._gone(key)
-        elif isinstance(event, DomainCreated):
-            self._domains.setdefault(key, _Domain()).started = time.monotonic()
-        elif isinstance(event, DomainShutdown):
-            self._ended(key, event.reason)
-
-    def _look_again(self) -> None:
-        """Compare with the host's list of domains; retry later if the host cannot list them."""
-        try:
-            self._look()
-        except HostClosed:
-            raise
-        except Error as error:
-            _LOG.warning("the host does not list its domains, asked again in %g s: %s", _MOST_APART / 10, error)
-            self._schedule(_MOST_APART / 10, self._look_again)
-
-    def _look(self) -> None:
-        """Compare with the host's list of domains: at the start, and after events were lost."""
-        infos = [info for info in self._host.list() if info.domid != 0 and info.state is not DomainState.DYING]
-        for key in self._domains.keys() - {(info.domid, info.uuid) for info in infos}:
-            self._gone(key)
-        for info in infos:
-            self._domains.setdefault((info.domid, info.uuid), _Domain())
-            if info.state in ENDS and info.shutdown_reason is not None:
-                self._ended((info.domid, info.uuid), info.shutdown_reason)
-
-    def _gone(self, key: _Key) -> None:
-        domain = self._domains.pop(key, None)
-        if domain is not None and domain.phase in {_Phase.RUNS, _Phase.WAITS}:  # someone else destroyed it
-            self._short_lives.pop(key[1], None)
-
-    def _ended(self, key: _Key, reason: ShutdownReason | int) -> None:
-        domain = self._domains.setdefault(key, _Domain())
-        if domain.phase is _Phase.IN_HAND:
-            domain.missed = reason  # it may have been restarted and have ended again
-        if domain.phase is not _Phase.RUNS or reason == ShutdownReason.SUSPEND:
-            return
-        domain.phase = _Phase.IN_HAND
-        domain.uptime = None if domain.started is None else max(0.0, time.monotonic() - domain.started)
-        self._act(key, lambda: self._study(key, self._judge))
-
-    # Actions
-
-    def _study(self, key: _Key, then: Callable[[_Key, Case], None]) -> None:
-        """Find out which action a domain needs. Runs on an action thread."""
-        try:
-            found = study(self._host, *key, self._leave)
-        except DomainNotFound:
-            self._later(lambda: self._settle(key, _Phase.RUNS))
-            return
-        if isinstance(found, Case):
-            self._later(lambda: then(key, found))
-        else:
-            self._later(lambda: self._settle(key, _Phase.RUNS) if found is None else self._leave_be(key))
-
-    def _look_after_failure(self, key: _Key, case: Case) -> None:
-        """Find out what became of a domain whose removal has failed. Runs on an action thread.
-
-        Nothing but whether it is there is asked: a destroy that failed can have taken its name and its configuration.
-        """
-        try:
-            ended = has_ended_still(self._host, *key)
-        except DomainNotFound:
-            self._later(lambda: self._go_on(key, lambda: self._leave_to_others(key, case)))
-            return
-        self._later(lambda: self._carry_out(key, case) if ended else self._settle(key, _Phase.RUNS))
-
-    def _judge(self, key: _Key, case: Case) -> None:
-        """Act on a case now, or later if it is a restart that must be delayed."""
-        domain = self._domains.get(key)
-        if domain is None:  # gone meanwhile
-            self._leave_be(key)
-            return
-        _LOG.info("%s: has ended, reason %s: %s", case, _named(case.reason), case.action)
-        delay = 0.0
-        if case.action in RESTARTS:
-            delay = self._slow_down(key[1], domain.uptime)
-        if delay <= 0:
-            self._carry_out(key, case)
-            return
-        _LOG.warning(
-            "%s: ended %.1f s after its start, %d times in a row within %g s: restarted in %g s only",
-            *(case, domain.uptime, self._short_lives[key[1]], self._brake.min_uptime, delay),
-        )
-        domain.phase = _Phase.WAITS
-        self._schedule(delay, lambda: self._resume(key))
-
-    def _slow_down(self, uuid: UUID, uptime: float | None) -> float:
-        """Count the life that just ended, and return how long to wait before the restart."""
-        lives = self._brake.short_lives(self._short_lives.pop(uuid, 0), uptime)
-        if lives:
-            self._short_lives[uuid] = lives
-        return self._brake.delay(lives)
-
-    def _resume(self, key: _Key) -> None:
-        domain = self._known(key)
-        if domain is not None:  # otherwise someone destroyed it, and there is nothing to restart
-            domain.phase = _Phase.IN_HAND
-            doubt = self._doubts.get(key)
-            if doubt is None:
-                self._act(key, lambda: self._study(key, self._carry_out))
-            else:
-                self._act(key, lambda: self._look_after_failure(key, doubt[0]))
-
-    def _carry_out(self, key: _Key, case: Case) -> None:
-        self._act(key, lambda: self._fulfil(key, case), dumps=case.action in DUMPS)
-
-    def _fulfil(self, key: _Key, case: Case) -> None:
-        """Take the action of a case. Runs on an action thread."""
-        try:
-            outcome = fulfil(case, self._host, self._dumper)
-        except DomainNotFound:
-            self._later(lambda: self._go_on(key, lambda: self._leave_to_others(key, case)))
-            return
-        except Unremoved as unremoved:
-            self._doubt(key, case, unremoved.error, unremoved.outcome)
-            return
-        except OperationCancelled:
-            _LOG.info("%s: left for the next supervisor, this one was stopped", case)
-            return
-        except Error as error:
-            if passes(error):
-                raise
-            _LOG.error("%s: %s failed, it stays as it is: %s", case, case.action, error)
-            self._later(lambda: self._leave_be(key))
-            self._tell(replace(case.outcome(), preserved=case.domain, error=error))
-            return
-        self._finish(key, case, outcome, tries=1)
-
-    def _doubt(self, key: _Key, case: Case, error: Error, outcome: Outcome) -> None:
-        """Note that a domain may be gone or not, and find out later. Runs on an action thread."""
-        outcome = replace(outcome, error=error, config=case.config if case.action in RESTARTS else None)
-        if isinstance(error, OperationCancelled):
-            _LOG.info("%s: this supervisor was stopped, and what became of it is not known", case)
-            self._tell(outcome)
-            return
-        if not passes(error):
-            _LOG.error("%s: %s failed, it stays as it is: %s", case, case.action, error)
-            self._later(lambda: self._leave_be(key))
-            self._tell(replace(outcome, preserved=case.domain))
-            return
-
-        def note() -> None:
-            self._doubts[key] = (case, outcome)
-            self._stumble(key, error)
-
-        self._later(note)
-
-    def _go_on(self, key: _Key, otherwise: Callable[[], object]) -> None:
-        """Restart a domain that is gone, if this supervisor may have destroyed it; call a function if others have."""
-        doubt = self._doubts.pop(key, None)
-        if doubt is None:
-            otherwise()
-            return
-        self._unborn[key[1]] = doubt
-        case, outcome = doubt
-        _LOG.info("%s: the call that removed it failed, but it is gone", case)
-        self._domains.pop(key, None)
-        self._act(key, lambda: self._create(key, case, outcome, tries=1))
-
-    def _create(self, key: _Key, case: Case, outcome: Outcome, tries: int) -> None:
-        """Create a domain anew, and report that or schedule a retry. Runs on an action thread."""
-        again = create_anew(case, replace(outcome, error=None, config=None), self._host)
-        self._later(lambda: self._unborn.pop(key[1], None))
-        self._finish(key, case, again, tries)
-
-    def _finish(self, key: _Key, case: Case, outcome: Outcome, tries: int) -> None:
-        """Report the outcome, or schedule a retry. Runs on an action thread."""
-        restarted, error = outcome.restarted, outcome.error
-        if outcome.config is None or error is None:
-            if restarted is not None:
-                _LOG.info("%s: restarted as domain %d", case, restarted.domid)
-            self._later(lambda: self._done(key, outcome))
-            self._tell(outcome)
-        elif tries < _TRIES and may_pass(error):
-            self._later(lambda: self._try_again(key, case, outcome, tries))
-        else:
-            _LOG.error("%s: is not restarted: %s", case, error)
-            self._later(lambda: self._done(key, outcome))
-            self._tell(outcome)
-
-    def _try_again(self, key: _Key, case: Case, outcome: Outcome, tries: int) -> None:
-        delay = self._brake.delay(tries)
-        _LOG.warning("%s: cannot be created, tried again in %g s: %s", case, delay, outcome.error)
-        self._unborn[key[1]] = (case, outcome)
-        self._schedule(delay, lambda: self._act(key, lambda: self._create(key, case, outcome, tries + 1)))
-
-    def _done(self, key: _Key, outcome: Outcome) -> None:
-        """Record the outcome."""
-        new = outcome.restarted
-        if new is None:
-            self._leave_be(key)
-            return
-        same = key == (new.domid, new.uuid)  # after a soft reset
-        started = self._domains.get((new.domid, new.uuid))
-        if started is not None and (same or started.phase is _Phase.RUNS):
-            started.started = time.monotonic()  # the creation may take long and does not count as uptime
-        self._settle(key, _Phase.RUNS if same else _Phase.LEFT)
-
-    def _leave_to_others(self, key: _Key, case: Case) -> None:
-        _LOG.info("%s: someone else has destroyed it", case)
-        self._leave_be(key)
-
-    def _leave_be(self, key: _Key) -> None:
-        """Leave a domain that has ended as it is."""
-        self._short_lives.pop(key[1], None)
-        self._settle(key, _Phase.LEFT)
-
-    def _known(self, key: _Key) -> _Domain | None:
-        """Return the state that is kept for a domain; one that may be gone or not has one, too."""
-        if key in self._doubts:
-            return self._domains.setdefault(key, _Domain())
-        return self._domains.get(key)
-
-    def _settle(self, key: _Key, phase: _Phase) -> None:
-        self._doubts.pop(key, None)
-        domain = self._domains.get(key)
-        if domain is None:
-            return
-        domain.phase, domain.stumbles = phase, 0
-        missed, domain.missed = domain.missed, None
-        if phase is _Phase.RUNS and missed is not None:
-            self._ended(key, missed)
-
-    # Communication between the threads
-
-    def _schedule(self, delay: float, what: Callable[[], object]) -> None:
-        heapq.heappush(self._due, (time.monotonic() + delay, next(self._number), what))
-
-    def _later(self, what: Callable[[], object]) -> None:
-        """Make the thread of `run` call a function. Any thread may call this."""
-        self._inbox.put(what)
-
-    def _act(self, key: _Key, what: Callable[[], object], *, dumps: bool = False) -> None:
-        """Make an action thread call a function. Exceptions that it raises affect only this domain."""
-
-        def act() -> None:
-            try:
-                what()
-            except BaseException as anything:  # noqa: BLE001 (it is logged, and affects only this domain)
-                error = anything  # Python deletes `anything` at the end of this block
-                self._later(lambda: self._stumble(key, error))
-
-        if self._ending:
-            return
-        try:
-            submitted(self._dumpers if dumps else self._actors, act, OperationFailed, _NO_THREAD)
-        except OperationFailed as error:
-            _LOG.warning("domain %d: tried again in %g s: %s", key[0], _MOST_APART / 10, error)
-            self._schedule(_MOST_APART / 10, lambda: self._act(key, what, dumps=dumps))
-
-    def _stumble(self, key: _Key, error: BaseException) -> None:
-        """Retry later after a transient error; after any other error, leave the domain as it is."""
-        domain = self._known(key)
-        if domain is None or not passes(error):
-            # For pyxen's own errors, the message is enough.
-            trace = None if isinstance(error, Error) else error
-            _LOG.error("domain %d: left as it is: %s", key[0], error, exc_info=trace)
-            doubt = self._doubts.get(key)
-            self._leave_be(key)
-            if doubt is not None:
-                self._tell(doubt[1])
-            return
-        domain.stumbles += 1
-        delay = min(max(self._brake.delay(domain.stumbles), _LEAST_APART), _MOST_APART)
-        _LOG.warning("domain %d: tried again in %g s: %s", key[0], delay, error)
-        domain.phase = _Phase.WAITS
-        self._schedule(delay, lambda: self._resume(key))
-
-    def _tell(self, outcome: Outcome) -> None:
-        """Report an outcome to the user. Any thread may call this."""
-        if self._on_outcome is None:
-            return
-        try:
-            self._on_outcome(outcome)
-        except BaseException:  # noqa: BLE001 (the callback's error must not stop the supervisor)
-            _LOG.exception("%s: on_outcome failed", printable(outcome.name))
-
-
-def _feed(events: EventReader[Any], inbox: SimpleQueue[Event | Callable[[], object] | None]) -> None:
-    for event in events:
-        inbox.put(event)
-    inbox.put(None)  # the host or the reader was closed
-
-
-def _named(reason: ShutdownReason | int) -> str:
-    return reason.name.lower() if isinstance(reason, ShutdownReason) else str(reason)
+            work.run()
+        except BaseException as error:  # noqa: BLE001 (it is raised by `__exit__`)
+            _LOG.error("the supervisor has ended: %s", error, exc_info=error)
+            self._failure = error

@@ -9,12 +9,13 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import urlsplit
 
 from pyxen._common.shortage import REMEDY, is_shortage, shortage
-from pyxen.errors import NotReady
+from pyxen.errors import NotReady, OperationFailed
 from pyxen.records.info import DomainInfo
 
-__all__ = ["Watchers", "watcher_of"]
+__all__ = ["Watchers", "is_here", "watcher_of"]
 
 _XL: Final = "xl"
 _LIBVIRT: Final = frozenset({"libvirtd", "virtxend"})
@@ -58,6 +59,7 @@ class Watchers:
 
         Raises:
             NotReady: This process may have no more descriptors.
+            OperationFailed: xl watches domains, and this process may not see which.
         """
         deadline = time.monotonic() + _TO_SAY
         # An xl that starts to watch hands over to a child, which one scan of all processes can miss: so scan twice.
@@ -114,6 +116,9 @@ class Watchers:
     def _log(self, pid: int) -> bytes:
         try:
             target = os.readlink(f"{self.proc}/{pid}/fd/1")
+        except PermissionError as error:  # whoever watches a domain must not count as nobody
+            message = f"only root can see which domain xl (process {pid}) watches: run as root, or give leave="
+            raise OperationFailed(message, operation="supervise") from error
         except OSError:
             return b""
         return self._read(f"{pid}/fd/1") if os.path.basename(target).startswith("xl-") else b""
@@ -156,9 +161,15 @@ def _end_of(path: str, uid: int) -> bytes:
     return data
 
 
+def is_here(uri: str) -> bool:
+    """Tell whether the host of a URI is this machine, so that its processes and files can be looked at."""
+    return not urlsplit(uri).netloc
+
+
 def watcher_of(info: DomainInfo) -> str | None:
     """Return the toolstack that already acts when this domain ends: an xl process or libvirt; None if neither does.
 
-    xl in the foreground (``xl create -F``) cannot be detected, and is not reported.
+    It looks at the processes and files of this machine. xl in the foreground (``xl create -F``) cannot be detected, and
+    is not reported.
     """
     return Watchers().of(info)

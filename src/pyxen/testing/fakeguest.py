@@ -14,7 +14,7 @@ from pyxen.backends.memory.machine import Machine
 from pyxen.backends.memory.qmp import report
 from pyxen.config import CpuSet
 from pyxen.errors import DomainNotFound
-from pyxen.operation import Operation
+from pyxen.operation import Operation, check_may_wait
 from pyxen.records.info import ShutdownReason
 
 __all__ = ["FakeGuest", "on_thread"]
@@ -148,4 +148,5 @@ def on_thread(machine: Machine, call: Callable[[], T]) -> T:
         yield from ()
         return call()
 
+    check_may_wait("guest", "nothing was done. Do it on another thread")
     return machine.engine.run(Operation("test"), script(), machine).wait()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
 
+from pyxen._common.whole_file import write_whole
 from pyxen._printable import quoted
 from pyxen.config import DomainConfig
 from pyxen.config.libxl_defaults import without_defaults
@@ -22,6 +24,8 @@ from pyxen.xlcfg.writer import layout, settings
 __all__ = ["dump", "dumps", "load", "loads", "losses"]
 
 _OVERRIDES: Final = "overrides"
+_BARE: Final = re.compile(r"\s*(\w+)\s*\+?=\s*[^\W\d]")
+"""An override whose value is a word without quotes."""
 """The name of what is given beside the file, in messages."""
 
 
@@ -61,6 +65,7 @@ def loads(
         error.source = source
         if overrides and error.line is not None and error.line > lines:
             error.source, error.line = _OVERRIDES, error.line - lines
+            error.message += _remedy(text.split("\n")[lines + error.line - 1 :])
         raise
     report(read.losses, on_loss, source)
     return config
@@ -75,6 +80,12 @@ def _checked(overrides: Sequence[str]) -> Sequence[str]:
                 f"{quoted(override)} is not a setting such as 'memory=512'", line=number, source=_OVERRIDES
             )
     return overrides
+
+
+def _remedy(overrides: Sequence[str]) -> str:
+    """Return what to do about an override that is wrong: mostly, the shell has taken its quotes."""
+    bare = _BARE.match(overrides[0]) if overrides else None
+    return f"; a text has its own quotes, besides those of a shell: '{bare[1]}=\"…\"'" if bare else ""
 
 
 def load(path: str | os.PathLike[str], *, overrides: Sequence[str] = (), on_loss: OnLoss = "warn") -> DomainConfig:
@@ -141,7 +152,5 @@ def _written_in_part(config: DomainConfig) -> tuple[str, list[Loss]]:
 
 
 def dump(config: DomainConfig, path: str | os.PathLike[str], *, on_loss: OnLoss = "raise") -> None:
-    """Write a configuration to a file; arguments and errors as `dumps`, and OSError."""
-    text = dumps(config, on_loss=on_loss)
-    with open(path, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-        file.write(text)
+    """Write a configuration to a file, whole or not at all; arguments and errors as `dumps`, and OSError."""
+    write_whole(path, dumps(config, on_loss=on_loss).encode("utf-8", "surrogateescape"))

@@ -15,7 +15,6 @@ __all__ = [
     "Note",
     "SpecError",
     "atoi",
-    "has_password",
     "joined",
     "member",
     "number",
@@ -37,16 +36,10 @@ Note: TypeAlias = Callable[[str, str], None]
 E = TypeVar("E", bound=LibxlEnum)
 
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-_PASSWORD: Final = re.compile(r"passw|pass\b", re.IGNORECASE)
 
 
 def unnoted(_value: str, _reason: str) -> None:
     """Forget what xl ignores."""
-
-
-def has_password(spec: str) -> bool:
-    """Tell whether a part of a framebuffer's item may be a password, or the name of one: messages do not quote it."""
-    return _PASSWORD.search(spec) is not None
 
 
 class SpecError(ValueError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias, TypeVar
@@ -11,7 +10,8 @@ from pyxen.config.checks import hide_keys
 from pyxen.errors import ConfigError, ParseError
 from pyxen.losses import Loss
 from pyxen.xlcfg.grammar import Value
-from pyxen.xlcfg.item_grammar import Note, SpecError, has_password
+from pyxen.xlcfg.item_grammar import Note, SpecError
+from pyxen.xlcfg.passwords import has_password, may_be_password
 from pyxen.xlcfg.settings import Settings
 from pyxen.xlcfg.syntax_errors import Places
 
@@ -19,9 +19,6 @@ __all__ = ["Passed", "Source", "shortened", "unnoting"]
 
 T = TypeVar("T")
 R = TypeVar("R")
-
-_SECRET: Final = re.compile(r"passw|pass\Z")
-"""Keys whose values are secrets; xl knows two of them, and the others are those misspelt."""
 
 _LONGEST: Final = 80
 
@@ -118,7 +115,9 @@ class Source:
         """Note that xl passes over a key, or over `value` in it."""
         line, column = self.place(key, item)
         value = self.written(key) if value is None else value
-        secret = _SECRET.search(key) or (key.startswith("vfb") and has_password(value))
+        secret = has_password(key) or (key.startswith("vfb") and has_password(value))
+        if code == "unknown-key":
+            secret = secret or may_be_password(key)
         value = "***" if secret else hide_keys(value)
         self.passed.append(Passed(key, item, line, column, shortened(value), reason, code))
 

@@ -9,6 +9,7 @@ from operator import add
 from typing import Final
 
 from pyxen.errors import ParseError
+from pyxen.xlcfg.passwords import has_password
 
 __all__ = ["Places", "explain", "explain_setting", "position", "skip"]
 
@@ -36,9 +37,6 @@ _HEAD: Final = 4096
 """Number of characters that are looked at to tell whether a file is text."""
 
 _LONGEST_KEY: Final = 60
-
-_PASSWORD: Final = re.compile(r"passw|pass[ \t]*\+?=")
-"""What comes before a password on its line: messages do not quote what follows."""
 
 _SKIP = re.compile(r"(?:[ \t\n;]++|\#[^\n]*+\n)*+")
 _SKIP_IN_LIST = re.compile(r"(?:[ \t\n]++|\#[^\n]*+\n)*+")
@@ -160,7 +158,7 @@ def _reason(text: str, offset: int, expected: str) -> str:
         return f"the string that begins here has no closing {char} on this line"
     if char == "\n":
         return f"the line ends here; {expected} is missing"
-    if word and word[0] and _PASSWORD.search(text, text.rfind("\n", 0, offset) + 1, offset):
+    if word and word[0] and has_password(text[text.rfind("\n", 0, offset) + 1 : offset]):
         return f"a word that may be a password is unexpected here: expected {expected}"
     return _reason_of_word(text, offset, shown) or f"{shown!r} is unexpected here: expected {expected}"
 

@@ -10,7 +10,6 @@ from pyxen.config import Sdl, Vfb, Vkb, VkbBackend, Vnc
 from pyxen.xlcfg.item_grammar import (
     Note,
     SpecError,
-    has_password,
     joined,
     member,
     number_or_zero,
@@ -18,6 +17,7 @@ from pyxen.xlcfg.item_grammar import (
     tokens,
     unnoted,
 )
+from pyxen.xlcfg.passwords import has_password, may_be_password
 
 __all__ = ["read_vfb", "read_vkb", "write_vfb", "write_vkb"]
 
@@ -54,7 +54,8 @@ def read_vfb(spec: str, note: Note = unnoted) -> Vfb:
     hidden = False
     for word in tokens(spec):
         name, sign, text = word.partition("=")
-        hidden = hidden or has_password(word)  # behind it too: a comma may be meant to be a part of the password
+        secret = has_password(word) or (name not in {*_VNC, *_SDL} and may_be_password(name))
+        hidden = hidden or secret  # what is behind it, too: a comma may be meant to be a part of the password
         token = "***" if hidden else word
         if not sign:
             note(token, "xl stops reading the item at a word without '='")

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -72,6 +73,16 @@ async def _what_fails_is_tried_otherwise(fake: FakeHost, settings: XendomainsSet
         assert (one.action, len(one.errors)) == (StopAction.SHUT_DOWN, 2)
         with pytest.raises(InvalidArgument, match="parallel=0 is out of range"):
             await stop_all(host, settings, parallel=0)
+
+
+@pytest.mark.parametrize("parallel", [float("nan"), 2.5, "4", None, True])
+def test_what_is_no_number_of_domains(fake: FakeHost, settings: XendomainsSettings, parallel: Any) -> None:
+    async def main() -> None:
+        async with fake.aio() as host, asyncio.timeout(30):
+            await stop_all(host, settings, parallel=parallel)
+
+    with pytest.raises(InvalidArgument, match="takes a whole number, not"):
+        asyncio.run(main())
 
 
 def test_a_task_that_is_cancelled(fake: FakeHost, settings: XendomainsSettings) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 import threading
+import time
 import uuid
 from collections.abc import Coroutine
 from typing import Any
@@ -16,6 +18,7 @@ from pyxen import (
     DomainNotFound,
     InvalidState,
     OperationFailed,
+    OperationTimeout,
     Vif,
 )
 from pyxen.aio import _calls as aio_calls
@@ -62,7 +65,7 @@ def test_the_loop_goes_on_while_a_call_is_stuck(backend: FakeBackend, on_host: O
 def test_a_cancelled_look_does_not_wait(backend: FakeBackend, on_host: OnHost) -> None:
     async def main(host: pyxen.aio.Host) -> None:
         backend.may_begin.clear()
-        looking = [asyncio.create_task(host.list()) for _ in range(20)]  # more than there are threads
+        looking = [asyncio.create_task(host.list()) for _ in range(2 * aio_calls._THREADS)]
         await turns()
         for task in looking:
             task.cancel()
@@ -97,6 +100,93 @@ def test_what_cannot_be_awaited_says_what_to_say_instead(on_host: OnHost) -> Non
             "web1" in host.domains  # noqa: B015 (it raises)
         with pytest.raises(TypeError, match="async for"):
             list(host.domains)
+
+    on_host(main)
+
+
+def test_operations_do_not_wait_for_what_only_looks(backend: FakeBackend, on_host: OnHost) -> None:
+    async def main(host: pyxen.aio.Host) -> None:
+        go_on, backend.at_once = threading.Event(), {"pause"}
+        domain = await host.domains["web1"]
+        backend.uptimes = lambda: [go_on.wait(30)][:0]  # type: ignore[method-assign,return-value,assignment]  # a test's
+        looking = [asyncio.create_task(host.uptimes()) for _ in range(2 * aio_calls._THREADS)]
+        await turns()
+        try:
+            async with asyncio.timeout(10):
+                await domain.pause()
+        finally:
+            go_on.set()
+        await asyncio.gather(*looking)
+
+    on_host(main)
+
+
+def test_calls_have_the_context_of_their_task(backend: FakeBackend, on_host: OnHost) -> None:
+    name: contextvars.ContextVar[str] = contextvars.ContextVar("name")
+    seen: list[str] = []
+
+    async def main(host: pyxen.aio.Host) -> None:
+        name.set("mine")
+        backend.called = lambda: seen.append(name.get("none"))  # type: ignore[method-assign]  # for this test
+        backend.at_once.add("create")
+        await host.list()
+        await host.create(CONFIG)
+        async with host.events():
+            pass
+        assert set(seen) == {"mine"}
+        assert len(seen) >= 3
+        del backend.called
+
+    on_host(main)
+
+
+# Calls that change something
+
+
+def test_a_cancelled_change_ends_first(backend: FakeBackend, on_host: OnHost) -> None:
+    async def main(host: pyxen.aio.Host) -> None:
+        backend.may_begin.clear()
+        task = asyncio.create_task(host.define(CONFIG))
+        await turns()
+        task.cancel()
+        await turns()
+        assert not task.done()
+        backend.may_begin.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert [verb for verb, _ in backend.requests] == ["define"]
+
+    on_host(main)
+
+
+def test_a_second_cancel_does_not_wait_for_a_change(backend: FakeBackend, on_host: OnHost) -> None:
+    async def main(host: pyxen.aio.Host) -> None:
+        backend.may_begin.clear()
+        task = asyncio.create_task(host.undefine(uuid.UUID(int=9)))
+        await turns()
+        task.cancel()
+        await turns()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        backend.may_begin.set()
+
+    on_host(main)
+
+
+def test_a_change_that_is_cancelled_before_it_has_a_thread_is_not_made(backend: FakeBackend, on_host: OnHost) -> None:
+    async def main(host: pyxen.aio.Host) -> None:
+        backend.may_begin.clear()
+        first = [asyncio.create_task(host.list()) for _ in range(aio_calls._THREADS)]
+        await turns()
+        task = asyncio.create_task(host.define(CONFIG))
+        await turns()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        backend.may_begin.set()
+        await asyncio.gather(*first)
+        assert backend.requests == []
 
     on_host(main)
 
@@ -143,6 +233,57 @@ def test_many_at_once(backend: FakeBackend, on_host: OnHost) -> None:
     on_host(main)
 
 
+def test_a_deadline_counts_from_the_call(backend: FakeBackend, on_host: OnHost) -> None:
+    """Also while there is no thread to begin the operation."""
+
+    async def main(host: pyxen.aio.Host) -> None:
+        domain = await host.domains["web1"]
+        backend.may_begin.clear()
+        backend.at_once.add("pause")
+        first = [asyncio.create_task(domain.pause()) for _ in range(aio_calls._THREADS)]
+        await turns()
+        tasks = [asyncio.create_task(domain.shutdown(timeout=seconds)) for seconds in (0.1, 600, 0, None)]
+        begun = time.monotonic()
+        await until(lambda: time.monotonic() > begun + 0.2)
+        backend.may_begin.set()
+        await asyncio.gather(*first)
+        await until(lambda: len(backend.requests) == len(first) + len(tasks) and backend.stopped)
+        await turns()
+        late = [operation for operation in backend.operations if operation in backend.stopped]
+        assert [operation.stopped for operation in late] == ["timeout"]
+        late[0].set_exception(OperationTimeout("late"))
+        with pytest.raises(OperationTimeout):
+            await tasks[0]
+        for operation in backend.operations:
+            if not operation.done():
+                operation.set_result(None)
+        await asyncio.gather(*tasks[1:])
+
+    on_host(main)
+
+
+def test_a_loop_in_a_callback_does_not_wait_for_operations(backend: FakeBackend, on_host: OnHost) -> None:
+    async def main(host: pyxen.aio.Host) -> None:
+        raised: list[BaseException | None] = []
+
+        def callback(_: object) -> None:
+            for call in (host.create(CONFIG), host.guests.shutdown_all(), host.close()):
+                try:
+                    asyncio.run(call)
+                except RuntimeError as error:
+                    raised.append(error)
+
+        operation = host.begin.create(CONFIG)
+        operation.add_done_callback(callback)
+        await asyncio.to_thread(backend.operations[0].set_result, DomainRef(7, uuid.UUID(int=7)))
+        assert len(raised) == 3
+        assert all("cannot wait here" in str(error) for error in raised)
+        assert len(backend.operations) == 1
+        assert len(await host.list()) == 3  # it is open
+
+    on_host(main)
+
+
 # Cancelling
 
 
@@ -179,7 +320,9 @@ def test_success_of_what_has_no_result_needs_no_undoing(backend: FakeBackend, on
 def test_cancelled_before_it_has_a_thread_nothing_is_begun(backend: FakeBackend, on_host: OnHost) -> None:
     async def main(host: pyxen.aio.Host) -> None:
         backend.may_begin.clear()
-        first = [asyncio.create_task(host.list()) for _ in range(10)]
+        backend.at_once.add("pause")
+        domain = pyxen.aio.Domain(backend, host._calls, DomainRef(3, uuid.UUID(int=3)))
+        first = [asyncio.create_task(domain.pause()) for _ in range(aio_calls._THREADS)]
         await turns()
         task = asyncio.create_task(host.create(CONFIG))
         await turns()
@@ -188,7 +331,7 @@ def test_cancelled_before_it_has_a_thread_nothing_is_begun(backend: FakeBackend,
             await task
         backend.may_begin.set()
         await asyncio.gather(*first)
-        assert backend.operations == []
+        assert {verb for verb, _ in backend.requests} == {"pause"}
 
     on_host(main)
 

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-import pyxen
+import pyxen.aio
 from pyxen import DomainConfig, InvalidState, Operation, OperationTimeout
+from pyxen.backends.base import DomainRef
 from pyxen.testing import FakeHost
 from tests.backends.support import wait_until
-from tests.unit.aio.fakehost import run, turns, undone, until
+from tests.unit.aio.fakehost import FakeBackend, OnHost, run, turns, undone, until
 
 
 def config(name: str) -> DomainConfig:
@@ -81,6 +82,41 @@ def test_an_interruption_stops_all_of_them() -> None:
         assert [guest.info().shutdown_reason for guest in guests] == [None, None]
 
 
+def test_the_loop_goes_on_while_they_are_asked(backend: FakeBackend, on_host: OnHost) -> None:
+    """Over a link, each of them waits for an answer."""
+
+    async def main(host: pyxen.aio.Host) -> None:
+        shutdown, go_on, asked = backend.shutdown, threading.Event(), list[int]()
+
+        def slowly(domain: DomainRef, **options: Any) -> Operation[None]:
+            asked.append(domain.domid)
+            assert go_on.wait(30)
+            return shutdown(domain, **options)
+
+        backend.shutdown = slowly  # type: ignore[method-assign]  # for this test
+        first, second = (asyncio.create_task(host.guests.shutdown_all()) for _ in range(2))
+        await until(lambda: sorted(asked) == [3, 3, 4, 4])  # side by side
+        first.cancel()
+        await turns()
+        assert not first.done()
+        go_on.set()
+        await until(lambda: len(backend.stopped) == 2)
+        for operation in backend.operations:
+            if operation in backend.stopped:
+                undone(operation)
+            else:
+                operation.set_result(None)
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        await until(lambda: len(backend.operations) == 4)
+        for operation in backend.operations:
+            if not operation.done():
+                operation.set_result(None)
+        assert await second == {}
+
+    on_host(main)
+
+
 def test_an_interruption_waits_until_all_are_undone() -> None:
     """Also when the guest that is waited for is undone first."""
     with FakeHost(time="real") as fake:
@@ -91,13 +127,14 @@ def test_an_interruption_waits_until_all_are_undone() -> None:
         async def main() -> None:
             async with fake.aio() as xen:
                 backend: Any = xen._backend
-                shutdown, begun = backend.shutdown, []
+                shutdown, begun, gate = backend.shutdown, [], threading.Lock()
 
                 def begin(*arguments: Any, **options: Any) -> Operation[None]:
                     whole: Operation[None] = shutdown(*arguments, **options)
-                    begun.append(whole)
-                    if len(begun) == 1:
-                        return whole
+                    with gate:
+                        begun.append(whole)
+                        if len(begun) == 1:
+                            return whole
                     slow: Operation[None] = Operation("shutdown")
                     slow.carried_by(stopped.append, threading.Thread())
                     return slow

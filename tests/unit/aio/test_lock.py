@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
+from concurrent.futures import Future
 
 import pytest
 
+from pyxen.aio import _lock
 from pyxen.aio._lock import TaskLock
-from tests.unit.aio.fakehost import run, turns
+from tests.unit.aio.fakehost import run, turns, until
 
 
 def test_tasks_get_it_in_their_order() -> None:
@@ -47,6 +51,47 @@ def test_a_task_that_is_cancelled_as_it_gets_it(turn: int) -> None:
         await asyncio.wait([second])
         assert first.cancelled()
         assert second.cancelled()
+        async with asyncio.timeout(30), lock:
+            pass
+
+    run(main())
+
+
+def test_a_task_that_gives_it_back_while_another_thread_gives_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread of the first loop is held up in the middle of giving it to the task of the second."""
+    giving = threading.Event()
+
+    class Turn(Future[None]):
+        def set_running_or_notify_cancel(self) -> bool:
+            is_running = super().set_running_or_notify_cancel()
+            giving.set()
+            time.sleep(0.05)  # there is nothing to wait for: the other thread waits for this one, or does not
+            return is_running
+
+    monkeypatch.setattr(_lock, "Future", Turn)
+    lock, holds, let_go = TaskLock(), threading.Event(), threading.Event()
+
+    async def hold() -> None:
+        async with lock:
+            holds.set()
+            await until(let_go.is_set)
+
+    async def main() -> None:
+        holder = asyncio.create_task(asyncio.to_thread(run, hold()))
+        await until(holds.is_set)
+
+        async def use() -> None:
+            async with lock:
+                pass
+
+        giving.clear()
+        waiting = asyncio.create_task(use())
+        await turns()
+        let_go.set()
+        await until(giving.is_set)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        await holder
         async with asyncio.timeout(30), lock:
             pass
 

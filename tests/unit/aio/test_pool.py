@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Coroutine
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import pyxen
-from pyxen import DomainConfig, DomainExists, InvalidState
+from pyxen import Disk, DomainConfig, DomainExists, InvalidState, Operation
 from pyxen.testing import FakeHost
-from tests.backends.support import wait_until
+from tests.backends.support import SECONDS, wait_until
 
 WEB = DomainConfig("web", type="pvh", kernel="/boot/vmlinuz", memory=64)
 
@@ -65,3 +68,57 @@ def test_a_task_that_is_cancelled_leaves_nothing() -> None:
 
     with FakeHost(time="real") as fake:
         asyncio.run(main(fake))
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    base = tmp_path / "base.img"
+    base.write_bytes(bytes(1024))
+    return base
+
+
+def with_disk(base: Path) -> DomainConfig:
+    return WEB.replace(kernel=str(base), disks=[Disk(str(base), vdev="xvda")])
+
+
+async def cancelled_too_late(call: Coroutine[Any, Any, object], verb: str, ended: list[str]) -> None:
+    """Cancel a call whose operation has succeeded, which its task has not heard of yet."""
+    task = asyncio.ensure_future(call)
+    await asyncio.sleep(0)
+    deadline = time.monotonic() + SECONDS
+    while verb not in ended:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)  # noqa: ASYNC251 (the loop is held up, so that the task hears of nothing)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+@pytest.fixture
+def ended(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The verbs of the operations that have succeeded."""
+    verbs: list[str] = []
+    set_result = Operation.set_result
+
+    def noted(operation: Operation[Any], result: Any) -> None:
+        set_result(operation, result)
+        verbs.append(operation.verb)
+
+    monkeypatch.setattr(Operation, "set_result", noted)
+    return verbs
+
+
+def test_what_is_made_when_its_task_is_cancelled_leaves_no_files(base: Path, ended: list[str]) -> None:
+    saved = f"{base.parent}/saved"
+
+    async def main() -> None:
+        async with pyxen.aio.connect("memory:///aio-too-late?files=here") as host:
+            await (await host.create(with_disk(base))).save(saved)
+            await cancelled_too_late(host.clone(saved, 2), "clone", ended)
+            async with await host.pool(with_disk(base), size=1, folder=base.parent) as pool:
+                await pool.wait()
+                await cancelled_too_late(pool.take("web1"), "take", ended)
+        # what was abandoned is undone when the host is closed
+
+    asyncio.run(main())
+    assert list(base.parent.glob("*.qcow2")) == []

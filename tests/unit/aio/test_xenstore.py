@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import threading
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -17,9 +19,12 @@ from pyxen import (
     OperationTimeout,
     XenstoreConflict,
     XenstoreTransaction,
+    xenstorenodes,
 )
+from pyxen.aio import _calls
 from pyxen.testing import FakeHost
-from tests.unit.aio.fakehost import run, until
+from tests.unit.aio.fakehost import run, turns, until
+from tests.unit.memory.configs import config
 
 TOP = "/tool/a"
 
@@ -76,6 +81,138 @@ def test_a_transaction() -> None:
         with pytest.raises(XenstoreConflict):
             await xen.xenstore.transaction(meddle, tries=2)
         assert await xen.xenstore.read(TOP) == "other"
+
+    on_fake(main)
+
+
+def test_a_transaction_of_a_task_that_is_cancelled() -> None:
+    """It changes nothing, and the task goes on when that is certain."""
+
+    async def main(xen: pyxen.aio.Host, _: FakeHost) -> None:
+        inside, go_on, calls = threading.Event(), threading.Event(), list[int]()
+
+        def write(transaction: XenstoreTransaction) -> None:
+            calls.append(1)
+            inside.set()
+            transaction.write(TOP, "1")
+            assert go_on.wait(30)
+
+        task = asyncio.create_task(xen.xenstore.transaction(write))
+        await until(inside.is_set)
+        task.cancel()
+        await turns()
+        assert not task.done()
+        go_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert not await xen.xenstore.exists(TOP)
+        assert len(calls) == 1
+
+    on_fake(main)
+
+
+def test_a_transaction_that_is_cancelled_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(xenstorenodes, "_LONGEST_PAUSE", 0.0)  # another try would come at once
+
+    async def main(xen: pyxen.aio.Host, fake: FakeHost) -> None:
+        calls = list[int]()
+
+        def meddle(transaction: XenstoreTransaction) -> None:
+            transaction.write(TOP, "mine")
+            fake.xenstore.write(TOP, "other")
+            calls.append(1)
+            if len(calls) == 3:
+                loop.call_soon_threadsafe(task.cancel)
+                assert cancelled.wait(30)
+
+        loop, cancelled = asyncio.get_running_loop(), threading.Event()
+        task = asyncio.create_task(xen.xenstore.transaction(meddle, tries=1000))
+        await until(task.cancelling)
+        cancelled.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert await xen.xenstore.read(TOP) == "other"
+        await turns()
+        assert len(calls) == 3
+
+    on_fake(main)
+
+
+def test_a_second_cancel_does_not_wait_for_a_transaction() -> None:
+    async def main(xen: pyxen.aio.Host, _: FakeHost) -> None:
+        inside, go_on, ended = threading.Event(), threading.Event(), threading.Event()
+
+        def write(transaction: XenstoreTransaction) -> None:
+            transaction.write(TOP, "1")
+            inside.set()
+            assert go_on.wait(30)
+            ended.set()
+
+        task = asyncio.create_task(xen.xenstore.transaction(write))
+        await until(inside.is_set)
+        task.cancel()
+        await turns()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        go_on.set()
+        await until(ended.is_set)
+        await turns()
+        assert not await xen.xenstore.exists(TOP)
+
+    on_fake(main)
+
+
+def test_slow_transactions_hold_up_nothing_else() -> None:
+    async def main(xen: pyxen.aio.Host, _: FakeHost) -> None:
+        go_on = threading.Event()
+        web = await xen.create(config())
+        slow = [asyncio.create_task(xen.xenstore.transaction(lambda _: go_on.wait(30))) for _ in range(40)]
+        await turns()
+        try:
+            async with asyncio.timeout(10):
+                await xen.xenstore.write(TOP, "1")
+                await web.pause()
+                await xen.list()
+                async with xen.xenstore.watch(TOP) as watch:
+                    await watch.get()
+        finally:
+            go_on.set()
+        await asyncio.gather(*slow)
+
+    on_fake(main)
+
+
+def test_a_host_is_closed_though_a_transaction_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may wait for the task that closes the host."""
+
+    async def main(_: pyxen.aio.Host, fake: FakeHost) -> None:
+        inside, go_on = threading.Event(), threading.Event()
+
+        def write(transaction: XenstoreTransaction) -> None:
+            transaction.write(TOP, "1")
+            inside.set()
+            assert go_on.wait(30)
+
+        async with fake.aio() as other:
+            task = asyncio.create_task(other.xenstore.transaction(write))
+            await until(inside.is_set)
+            async with asyncio.timeout(10):
+                await other.close()
+        go_on.set()
+        with pytest.raises(HostClosed):
+            await task
+        assert not fake.xenstore.exists(TOP)
+
+    monkeypatch.setattr(_calls, "_PATIENCE", 0.05)
+    on_fake(main)
+
+
+def test_a_transaction_has_the_context_of_its_task() -> None:
+    async def main(xen: pyxen.aio.Host, _: FakeHost) -> None:
+        name: contextvars.ContextVar[str] = contextvars.ContextVar("name")
+        name.set("mine")
+        assert await xen.xenstore.transaction(lambda _: name.get("none")) == "mine"
 
     on_fake(main)
 

@@ -45,6 +45,8 @@ def test_create_from_standard_input(host: FakeHost, done: Callable[..., str], co
     [
         ("memory = \n", [], 2, "web2.cfg:1:"),
         ('name = "x"\n', ["memory=["], 2, "overrides:"),
+        ('name = "x"\n', ["kernel=/k"], 2, "overrides:1:8: "),
+        ('name = "x"\n', ["name=foo"], 2, "besides those of a shell: 'name=\"…\"'"),
         ('name = "x"\n', ["memory"], 2, "overrides:1: 'memory' is not a setting"),
         ('name = "web1"\ntype = "pvh"\nkernel = "/k"\nmemory = 64\n', [], 1, "web1"),
         ("<domain/>", ["memory=5"], 2, "only xl's configurations"),

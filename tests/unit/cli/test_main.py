@@ -226,7 +226,8 @@ def test_every_command_has_an_example(name: str, command: Callable[..., None]) -
     assert words[: 1 + len(name.split())] == ["pyxen", *name.split()]
     for part in name.split():
         shown = shown.commands[part]
-    shown.make_context(name, words[1 + len(name.split()) :])
+    read = shown.make_context(name, words[1 + len(name.split()) :])
+    assert [word for word in read.params.get("settings") or () if "=" not in word] == []
 
 
 @pytest.mark.parametrize(("name", "command"), EVERY, ids=[name for name, _ in EVERY])

@@ -132,10 +132,22 @@ def test_secrets_are_not_in_reprs() -> None:
 
 
 @pytest.mark.parametrize(
+    "given",
+    [{"vnc": WORD}, {"spice": WORD}, {"vfbs": [f"vnc=1,vncpaswd={WORD}"]}, {"vfbs": f"vncpasswd={WORD}"}],
+)
+def test_secrets_that_are_given_for_something_else(given: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError) as caught:
+        DomainConfig("a", type="hvm", **given)
+    assert WORD not in f"{caught.value!r} {caught.value}"
+
+
+@pytest.mark.parametrize(
     ("target", "shown"),
     [
         (f"nbd://user:{WORD}@[::1]:10809/x", "nbd://user:***@[::1]:10809/x"),
         (f"iscsi://user%{WORD}@192.0.2.1/iqn/0", "iscsi://user%***@192.0.2.1/iqn/0"),
+        (f"http://user:a/{WORD}@b@host/x", "http://user:***@host/x"),
+        ("nbd://host:10809/a@b", "nbd://host:10809/a@b"),
         ("http://[::1]:80/a@b", "http://[::1]:80/a@b"),
         (f'json:{{"driver": "http", "password": "{WORD}"}}', 'json:{"driver": "http", "password": "***"}'),
     ],

@@ -419,6 +419,25 @@ def test_a_lost_host_is_opened_again() -> None:
     run(main())
 
 
+async def _unreachable(_: Host) -> None:
+    raise ConnectFailed("another server does not answer")
+
+
+def test_a_run_that_its_host_has_lost_gives_its_room_back() -> None:
+    async def main() -> None:
+        async with cluster("h1") as hosts, Fleet(hosts.client) as fleet:
+            address = hosts.workers["h1"].address
+            for _ in range(2):  # each is tried three times
+                with pytest.raises(ConnectFailed, match="another server"):
+                    await fleet.run(_unreachable, memory=1000, vcpus=3, wait=10)
+            await hosts.until(lambda: "h1" in fleet.hosts)
+            room = fleet._rooms._rooms[address]
+            assert (room.held_memory, room.held_vcpus) == (0, 0)
+            assert await fleet.run(one_guest, "job", memory=3000, vcpus=4, wait=10) == "job"
+
+    run(main())
+
+
 # Workers without a host, and none at all.
 
 

@@ -160,7 +160,7 @@ def test_in_the_child_of_a_fork_nobody_waits_for_the_gate(watcher: Watcher) -> N
     inside, go_on = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with watcher._gate:
+        with watcher._gate.entered():
             inside.set()
             go_on.wait(10)
 
@@ -171,3 +171,21 @@ def test_in_the_child_of_a_fork_nobody_waits_for_the_gate(watcher: Watcher) -> N
     go_on.set()
     join(thread)
     reader.close()
+
+
+@pytest.mark.parametrize("is_started", [False, True])
+def test_nobody_waits_for_a_thread_that_ctrl_c_kept_from_starting(
+    watcher: Watcher, monkeypatch: pytest.MonkeyPatch, *, is_started: bool
+) -> None:
+    real = threading.Thread.start
+
+    def start(thread: threading.Thread) -> None:
+        monkeypatch.undo()
+        if is_started:
+            real(thread)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with pytest.raises(KeyboardInterrupt):
+        read(watcher)
+    read(watcher).close()

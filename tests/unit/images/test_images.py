@@ -158,6 +158,18 @@ def test_a_cloud_image_that_cannot_be_used(cloud_image: Path, tmp_path: Path) ->
         assert sorted(tmp_path.iterdir()) == before
 
 
+def test_progress_that_would_not_run(cloud_image: Path, tmp_path: Path) -> None:
+    async def never(_: Progress) -> None:
+        raise AssertionError
+
+    target = tmp_path / "web1.qcow2"
+    with pytest.raises(InvalidArgument, match="a plain function as progress"):
+        from_cloud_image(cloud_image, target, ACCESS, progress=never)  # type: ignore[arg-type]  # on purpose
+    with pytest.raises(InvalidArgument, match="a plain function as progress"):
+        from_distribution(target, ACCESS, progress=never)  # type: ignore[arg-type]  # on purpose
+    assert not target.exists()
+
+
 def test_a_program_that_is_missing(cloud_image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr("pyxen._common.programs._SBIN", ())

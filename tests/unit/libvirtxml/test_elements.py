@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pyxen import libvirtxml
+from pyxen import LossyConversion, libvirtxml
 from pyxen.config import (
     Channel,
     CpuidLeaf,
@@ -321,7 +321,28 @@ def test_other_types_of_domain(domain_type: str) -> None:
     assert text.startswith(f"<domain type='{domain_type}'>")
     assert ("bus='virtio'" in text) == (domain_type == "kvm")
     assert "machine=" not in text
-    assert read(text).disks[0].target == "/a.qcow2"
+    assert libvirtxml.loads(text, on_loss="ignore").disks[0].target == "/a.qcow2"
+
+
+@pytest.mark.parametrize(
+    ("domain_type", "guest", "lost"),
+    [
+        ("kvm", "<type arch='x86_64' machine='pc-q35-8.2'>hvm</type>", {"@type", "os[1]/type[1]/@machine"}),
+        ("xenn", "<type>hvm</type>", {"@type"}),
+        ("", "<type>hvm</type>", {"@type"}),
+        ("xen", "<type arch='s390x'>hvm</type>", {"os[1]/type[1]/@arch"}),
+        ("xen", "<type arch='x86_64' machine='xenfv'>hvm</type>", set()),
+        ("test", "<type arch='i686'>hvm</type>", set()),
+    ],
+)
+def test_a_document_for_another_hypervisor_is_a_loss(domain_type: str, guest: str, lost: set[str]) -> None:
+    text = f"<domain type='{domain_type}'><name>web1</name><memory>65536</memory><os>{guest}</os></domain>"
+    if not lost:
+        assert libvirtxml.loads(text).name == "web1"
+        return
+    with pytest.raises(LossyConversion) as error:
+        libvirtxml.loads(text)
+    assert {loss.path for loss in error.value.losses} == lost
 
 
 def test_words_that_xml_escapes() -> None:

@@ -13,6 +13,7 @@ from pyxen import (
     ApplyFailed,
     Disk,
     DomainConfig,
+    InvalidState,
     OperationCancelled,
     Scheduler,
     UsbCtrl,
@@ -234,3 +235,18 @@ def test_awaited() -> None:
             await done.domain.destroy()
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_domain_that_has_ended_is_not_taken_for_one_that_runs(dry_run: bool) -> None:
+    with FakeHost() as host:
+        config = DomainConfig("web1", type="pvh", kernel="/k", memory=64, on_crash="preserve")
+        domain = host.create(config)
+        host.guest(domain).crash()
+        with pytest.raises(InvalidState, match="is crashed: destroy it"):
+            host.apply(config.replace(memory=32), dry_run=dry_run)
+        domain.destroy()
+        assert host.apply(config).created
+        host.domains["web1"].suspend()
+        with pytest.raises(InvalidState, match="is suspended: resume it, or destroy it"):
+            host.apply(config, dry_run=dry_run)

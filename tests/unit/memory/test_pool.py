@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -251,6 +252,100 @@ def test_what_only_one_guest_can_have(tmp_path: Path) -> None:
         assert [disk.target for disk in own.config().disks] == ["/dev/vg0/db-1"]
         (plain,) = fake.clone(f"{tmp_path}/saved", name=lambda number: f"web{number}")
         assert [disk.format for disk in plain.config().disks] == ["qcow2"]
+
+
+@pytest.mark.parametrize("disks", [None, 5])
+def test_a_function_that_returns_no_disks(tmp_path: Path, disks: Any) -> None:
+    with FakeHost() as fake:
+        fake.create(WEB).save(f"{tmp_path}/saved")
+        with pytest.raises(InvalidArgument, match=r"takes a Iterable, not .*, from disks"):
+            fake.clone(f"{tmp_path}/saved", disks=lambda _: disks)
+
+
+async def _never(config: DomainConfig) -> Any:
+    """Do what nobody awaits."""
+    raise AssertionError(config)
+
+
+@pytest.mark.parametrize("function", [_never, lambda _: _never(WEB)], ids=["async", "returns a coroutine"])
+@pytest.mark.parametrize("argument", ["change", "disks", "name"])
+def test_async_functions_for_copies(tmp_path: Path, argument: str, function: Any) -> None:
+    refused = pytest.raises(InvalidArgument, match=f"a plain function as {argument}")
+    with FakeHost() as fake:
+        fake.create(WEB).save(f"{tmp_path}/saved")
+        with refused:
+            fake.clone(f"{tmp_path}/saved", **{argument: function})
+        if argument != "name":
+            with refused:
+                fake.pool(WEB, size=1, **{argument: function})
+        assert names(fake) == set()
+
+
+class WithDisk:
+    """A guest with a disk, whose copies have files of their own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.base = folder / "base.img"
+        self.base.write_bytes(bytes(1024))
+        self.config = WEB.replace(kernel=str(self.base), disks=[Disk(str(self.base), vdev="xvda")])
+        self.saved = f"{folder}/saved"
+
+    def overlays(self) -> list[Path]:
+        return list(self.folder.glob("*.qcow2"))
+
+
+@pytest.fixture
+def with_disk(tmp_path: Path) -> WithDisk:
+    return WithDisk(tmp_path)
+
+
+@pytest.fixture
+def interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let Ctrl-C arrive when an operation has just succeeded."""
+    wait = Operation.wait
+
+    def too_late(operation: Operation[Any]) -> Any:
+        result = wait(operation)
+        if operation.verb in {"clone", "take"}:
+            raise KeyboardInterrupt
+        return result
+
+    monkeypatch.setattr(Operation, "wait", too_late)
+
+
+@pytest.mark.usefixtures("interrupted")
+def test_clones_that_are_made_when_ctrl_c_comes_leave_no_files(with_disk: WithDisk) -> None:
+    with pyxen.connect("memory:///clones-too-late?files=here") as host:
+        host.create(with_disk.config).save(with_disk.saved)
+        with pytest.raises(KeyboardInterrupt):
+            host.clone(with_disk.saved, 2)
+        assert [info.name for info in host.list()] == ["Domain-0"]
+        assert with_disk.overlays() == []
+
+
+@pytest.mark.usefixtures("interrupted")
+def test_a_guest_that_is_taken_when_ctrl_c_comes_leaves_no_files(with_disk: WithDisk) -> None:
+    with pyxen.connect("memory:///take-too-late?files=here") as host:
+        with host.pool(with_disk.config, size=1, folder=with_disk.folder) as pool:
+            with pytest.raises(KeyboardInterrupt):
+                pool.take("web1")
+            assert "web1" not in {info.name for info in host.list()}
+        assert with_disk.overlays() == []
+
+
+@pytest.mark.usefixtures("interrupted")
+def test_the_files_of_a_clone_that_cannot_be_destroyed_stay(with_disk: WithDisk) -> None:
+    with FakeHost() as fake:
+        fake._machine.exists, fake._machine.files_are_here = os.path.exists, True
+        fake.create(with_disk.config).save(with_disk.saved)
+        fake.fail("destroy", OperationFailed("no"), domain="web-1")
+        with pytest.raises(KeyboardInterrupt):
+            fake.clone(with_disk.saved, 2)
+        assert names(fake) == {"web-1"}
+        assert [str(path) for path in with_disk.overlays()] == [
+            disk.target for disk in fake.domains["web-1"].config().disks
+        ]
 
 
 class Uses(RuleBasedStateMachine):

@@ -22,6 +22,7 @@ from pyxen import (
 )
 from pyxen.config import Stubdomain
 from pyxen.testing import FakeHost
+from tests.backends.support import wait_until
 from tests.unit.memory.configs import config
 
 
@@ -139,6 +140,27 @@ def test_events(fake: FakeHost, web: pyxen.Domain) -> None:
         assert [event.name for event in events] == ["STOP"]
         with pytest.raises(HostClosed, match="QEMU has ended"):
             events.get()
+
+
+def test_a_reader_is_not_closed_in_a_callback(fake: FakeHost, web: pyxen.Domain) -> None:
+    raised: list[BaseException] = []
+
+    def close(_: object) -> None:
+        try:
+            events.close()
+        except RuntimeError as error:
+            raised.append(error)
+
+    events = web.qmp.events()
+    waiting = web.begin.wait()
+    waiting.add_done_callback(close)
+    waiting.cancel()
+    wait_until(lambda: raised)
+    assert "qmp.events: cannot wait here" in str(raised[0])
+    fake.guest(web).qmp_event("RESET")
+    assert events.get(timeout=0) is not None
+    events.close()
+    web.qmp.events().close()
 
 
 def test_one_client_at_a_time(fake: FakeHost, web: pyxen.Domain) -> None:

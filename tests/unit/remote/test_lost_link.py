@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,25 @@ from uuid import UUID
 
 import pytest
 
-from pyxen import ConnectFailed, CpuSet, Disk, DomainConfig, EventsLost, Host, HostClosed, PciAddress, Scheduler
+from pyxen import (
+    ConnectFailed,
+    CpuSet,
+    Disk,
+    Domain,
+    DomainConfig,
+    EventsLost,
+    Host,
+    HostClosed,
+    InvalidState,
+    Operation,
+    OperationCancelled,
+    OperationFailed,
+    PciAddress,
+    Scheduler,
+)
 from pyxen.backends.base import DomainRef
 from pyxen.backends.memory import durations
+from pyxen.backends.memory.backend import MemoryBackend
 from pyxen.backends.remote import client as client_module
 from pyxen.backends.remote.messages import Begun, Bye, Call, Done, Ping, Pong
 from pyxen.backends.remote.values import encoded
@@ -26,7 +43,7 @@ from pyxen.records.psr import PsrEvent, PsrKind
 from pyxen.records.scheduling import PoolScheduler
 from pyxen.records.xenstore import NodePermissions
 from pyxen.remus import RemusOptions
-from tests.unit.remote.ends import SECONDS, Far, client_to, far_server, served, until, usual_welcome
+from tests.unit.remote.ends import SECONDS, Far, Served, client_to, far_server, served, until, usual_welcome
 
 CONFIG = DomainConfig("web1", type="pvh", kernel="/boot/vmlinuz", memory=64)
 SOME_UUID = UUID(int=1)
@@ -213,6 +230,47 @@ def test_a_saved_domain_is_not_lost_with_its_reader(tmp_path: Path) -> None:
                 saving.result(timeout=10)
         assert found.ended()
         assert found.there.domains["web1"].info().is_running
+
+
+@contextlib.contextmanager
+def read_in_part(found: Served, path: Path) -> Iterator[tuple[Domain, Operation[None]]]:
+    """Save a domain to a client that does not say that it has all; yield it, as the server sees it, and the save."""
+    web1 = found.host.create(CONFIG)
+    machine: Any = found.there._backend._machine  # type: ignore[attr-defined]
+    until(lambda: bool(machine.domains[web1.domid].booted))
+    sent = found.client._link.send
+    found.client._link.send = lambda message: None if type(message).__name__ == "Drained" else sent(message)  # type: ignore[method-assign]
+    there = found.there.domains["web1"]
+    with path.open("wb") as file:
+        saving = web1.begin.save(file, timeout=60)
+        until(lambda: there.info().state is DomainState.PAUSED)
+        yield there, saving
+
+
+def test_no_other_save_begins_before_the_reader_has_all(tmp_path: Path) -> None:
+    """It would be destroyed under the other one."""
+    with served("memory:///reading") as found, read_in_part(found, tmp_path / "saved") as (there, saving):
+        with pytest.raises(InvalidState, match="a save that this process has begun suspends the guest"):
+            there.begin.save(tmp_path / "other")
+        with pytest.raises(InvalidState, match="a save that this process has begun suspends the guest"):
+            there.begin.migrate("memory:///reading")
+        assert saving.cancel()
+        with pytest.raises(OperationCancelled, match="the domain goes on"):
+            saving.result(timeout=10)
+        there.save(tmp_path / "other")
+        assert there not in found.there.domains
+
+
+def test_a_save_whose_guest_cannot_go_on_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OperationFailed("libxl is of no use", operation="unpause")
+
+    with served("memory:///stuck") as found, read_in_part(found, tmp_path / "saved") as (there, saving):
+        monkeypatch.setattr(MemoryBackend, "unpause", fail)
+        saving.cancel()
+        with pytest.raises(OperationCancelled, match=r"cancelled; the domain stays paused, for .*libxl is of no use"):
+            saving.result(timeout=10)
+        assert there.info().state is DomainState.PAUSED
 
 
 def test_what_cannot_be_asked_any_more_leaves_no_descriptor(tmp_path: Path) -> None:

@@ -59,6 +59,8 @@ def test_read_only_narrows_it(file: Path) -> None:
         ("verbs = []", "verbs is"),
         ('verbs = ["lst"]', "'lst' is not a verb; there is list"),
         ("verbs = [1]", "int is not a verb"),
+        ("verbs = " + "[" * 5000, "nested too deep"),
+        pytest.param("verbs = " + "1" * 5000, "too many digits", id="digits"),
         ('verbs = ["all"]', "'all' is not a verb"),
         ('verbs = "all"\npasswords = "no"', "passwords is true or false"),
         ('verbs = "all"\ngroup = 5', "group is the name of a group, not int"),

@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +26,7 @@ import pyxen.aio
 from pyxen import ConnectFailed, DomainConfig, InvalidArgument, NotPrivileged, OperationFailed, UnsupportedFeature
 from pyxen.backends.remote import local
 from pyxen.backends.remote.messages import GREETING, MOST_FRAME, PROTOCOL, FromServer, Hello, Refused, Welcome
+from pyxen.connection import open_backend
 from pyxen.serve import listener, server
 from pyxen.serve.peers import Peer, peer_of, why_not
 from pyxen.serve.policy import ALL, LOOKS, Policy
@@ -344,6 +346,25 @@ def test_a_client_that_is_none(served: AtSocket, noise: bytes) -> None:
 def test_a_host_that_cannot_be_opened(path: Path) -> None:
     with at_socket(path, "memory:///?cpus=0") as found, pytest.raises(InvalidArgument, match="cpus=0 is not valid"):
         pyxen.connect(found.uri)
+
+
+def test_it_is_told_to_end_while_it_winds_up(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The descriptor that it is told by is closed in the end, and may be another file's then."""
+    with made_socket(str(path), Settings()) as listening:
+        serving = listener.Listener(listening, Settings(), partial(open_backend, "memory:///", 1))
+    winding_up = threading.Thread(target=serving.wind_up)
+    open_when_told: list[bool] = []
+
+    def tell(fd: int, _: int) -> None:
+        winding_up.start()
+        winding_up.join(0.3)
+        open_when_told.append(os.path.exists(f"/proc/self/fd/{fd}"))
+
+    monkeypatch.setattr(os, "eventfd_write", tell)
+    serving.end()
+    winding_up.join(30)
+    serving.end()
+    assert open_when_told == [True]
 
 
 def test_no_descriptors_are_left(path: Path) -> None:

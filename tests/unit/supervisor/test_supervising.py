@@ -6,10 +6,9 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
-from queue import SimpleQueue
 from typing import Any
 
 import pytest
@@ -22,88 +21,21 @@ from pyxen import (
     DomainDestroyed,
     DomainInfo,
     DomainNotFound,
-    DomainShutdown,
     DomainState,
-    Event,
     EventsLost,
     Host,
-    Operation,
+    InvalidArgument,
     OperationFailed,
-    Outcome,
     ShutdownReason,
     Supervisor,
 )
 from pyxen.backends.base import DomainRef
 from pyxen.errors import ConnectFailed, Error, LockFailed
-from pyxen.supervisor import supervisor as supervisor_module
+from pyxen.supervisor import work
 from pyxen.testing import FakeHost
 from tests.unit.aio.fakehost import FakeBackend
+from tests.unit.supervisor.support import Told, about, begun, destroyed_in_doubt, end, supervise, wait_until
 from tests.waiting import join
-
-BRAKE = Brake(first_delay=0, max_delay=0)
-
-
-class Told(SimpleQueue[Outcome]):
-    def next(self) -> Outcome:
-        return self.get(timeout=30)
-
-
-@pytest.fixture
-def told() -> Told:
-    return Told()
-
-
-@pytest.fixture
-def backend() -> FakeBackend:
-    backend = FakeBackend()
-    backend.at_once = {"destroy", "config", "userdata"}
-    return backend
-
-
-@pytest.fixture
-def again_at_once(backend: FakeBackend, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the supervisor try again soon, and let a destroy end when the test says so."""
-    monkeypatch.setattr(supervisor_module, "_LEAST_APART", 0.01)
-    backend.at_once = {"config", "userdata"}
-
-
-@pytest.fixture
-def host(backend: FakeBackend) -> Iterator[Host]:
-    with Host(backend) as host:
-        yield host
-
-
-def wait_until(condition: Callable[[], object]) -> None:
-    end = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.002)
-
-
-def supervise(host: Host, told: Told, **settings: Any) -> Supervisor:
-    return Supervisor(host, on_outcome=told.put, **{"leave": lambda _: None, "brake": BRAKE, **settings})
-
-
-def about(info: DomainInfo) -> dict[str, Any]:
-    return {"domid": info.domid, "uuid": info.uuid, "name": info.name, "time": datetime.now(UTC)}
-
-
-def end(backend: FakeBackend, domid: int, reason: ShutdownReason) -> Event:
-    """Let a domain shut down, and return the event of it."""
-    index = next(index for index, info in enumerate(backend.infos) if info.domid == domid)
-    info = replace(backend.infos[index], state=DomainState.SHUTDOWN, shutdown_reason=reason)
-    backend.infos[index] = info
-    return DomainShutdown(**about(info), reason=reason)
-
-
-def begun(backend: FakeBackend, verb: str, count: int = 1) -> list[Operation[Any]]:
-    """Wait until so many operations of a kind have begun, and return them."""
-
-    def found() -> list[Operation[Any]]:
-        return [operation for operation in backend.operations if operation.verb == verb]
-
-    wait_until(lambda: len(found()) >= count)
-    return found()
 
 
 def test_nobody_waits_for_another(host: Host, backend: FakeBackend, told: Told) -> None:
@@ -265,18 +197,6 @@ def test_what_fails_for_a_reason_that_passes(host: Host, backend: FakeBackend, t
     assert (outcome.domid, outcome.error) == (3, None)
 
 
-def destroyed_in_doubt(backend: FakeBackend, domid: int, *, event_first: bool = True) -> None:
-    """Let the destroy that has begun take effect, and fail all the same."""
-    index = next(index for index, info in enumerate(backend.infos) if info.domid == domid)
-    gone = DomainDestroyed(**about(backend.infos.pop(index)))
-    operation = begun(backend, "destroy")[-1]
-    if event_first:
-        backend.tell(gone)
-    operation.set_exception(ConnectFailed("no xenstored"))
-    if not event_first:
-        backend.tell(gone)
-
-
 @pytest.mark.usefixtures("again_at_once")
 @pytest.mark.parametrize("event_first", [True, False])
 def test_a_destroy_that_took_effect_and_failed(host: Host, backend: FakeBackend, told: Told, event_first: bool) -> None:
@@ -307,7 +227,7 @@ def test_a_destroy_that_took_effect_and_failed_with_nothing_to_restart(
 def test_it_is_stopped_before_it_knows_whether_a_domain_is_gone(
     host: Host, backend: FakeBackend, told: Told, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(supervisor_module, "_LEAST_APART", 30.0)
+    monkeypatch.setattr(work, "_LEAST_APART", 30.0)
     backend.at_once = {"config", "userdata"}
     with supervise(host, told):
         backend.tell(end(backend, 3, ShutdownReason.REBOOT))
@@ -347,7 +267,7 @@ def test_a_destroy_that_took_only_the_name(host: Host, backend: FakeBackend, tol
 
 
 def test_a_domain_that_was_set_aside_by_a_call_that_failed(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supervisor_module, "_LEAST_APART", 0.01)
+    monkeypatch.setattr(work, "_LEAST_APART", 0.01)
     preserve = Domain.preserve
 
     def failing(domain: Domain, suffix: str) -> Domain:
@@ -374,8 +294,8 @@ def test_a_xenstored_that_restarts(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(supervisor_module, "_MOST_APART", 0.1)
-    monkeypatch.setattr(supervisor_module, "_LEAST_APART", 0.01)
+    monkeypatch.setattr(work, "_MOST_APART", 0.1)
+    monkeypatch.setattr(work, "_LEAST_APART", 0.01)
     caplog.set_level("INFO", "pyxen.supervisor")
     gone = threading.Event()
     listed, found = backend.list, backend.domain_info
@@ -433,6 +353,19 @@ def test_exit_in_a_callback_stops_nothing(
         wait_until(lambda: "SystemExit" in caplog.text)
         backend.tell(end(backend, 4, ShutdownReason.POWEROFF))
         assert told.next().domid == 4
+
+
+def test_async_callbacks_are_refused(host: Host, backend: FakeBackend, caplog: pytest.LogCaptureFixture) -> None:
+    async def never(_: object) -> str | None:
+        raise AssertionError
+
+    with pytest.raises(InvalidArgument, match="a plain function as leave"):
+        Supervisor(host, leave=never)  # type: ignore[arg-type]  # on purpose
+    with pytest.raises(InvalidArgument, match="a plain function as on_outcome"):
+        Supervisor(host, on_outcome=never)
+    with Supervisor(host, on_outcome=lambda _: never(None), leave=lambda _: None):
+        backend.tell(end(backend, 3, ShutdownReason.POWEROFF))
+        wait_until(lambda: "a plain function as on_outcome" in caplog.text)
 
 
 def test_its_repr_tells_whether_it_runs() -> None:

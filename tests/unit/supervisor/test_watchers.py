@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 import time
@@ -11,7 +12,7 @@ from uuid import UUID
 
 import pytest
 
-from pyxen import DomainState
+from pyxen import DomainState, OperationFailed
 from pyxen.supervisor.watchers import Watchers
 from tests.unit.infos import domain_info
 from tests.waiting import join
@@ -174,3 +175,14 @@ def test_a_name_that_leads_out_of_libvirts_folder(processes: Processes) -> None:
     processes.start(50, "/usr/sbin/libvirtd")
     (processes.folder / "web.xml").write_text(f"<uuid>{INFO.uuid}</uuid>")
     assert processes.watchers.of(replace(INFO, name="../web")) is None
+
+
+def test_an_xl_whose_log_only_root_can_see(processes: Processes, monkeypatch: pytest.MonkeyPatch) -> None:
+    processes.start(40, "/usr/sbin/xl", "create", "a.cfg", log=WAITING.format(domid=7, pid=40))
+
+    def refuse(path: str) -> str:
+        raise PermissionError(errno.EACCES, "Permission denied", path)
+
+    monkeypatch.setattr(os, "readlink", refuse)
+    with pytest.raises(OperationFailed, match=r"only root can see which domain xl \(process 40\) watches"):
+        processes.watchers.of(INFO)

@@ -19,7 +19,7 @@ from pyxen.backends.xenlight.libxl.error_map import stopped
 from pyxen.backends.xenlight.libxl.event_loop import TIME_IS_UP, LibxlEvent, Script, Stopped, Wait
 from pyxen.backends.xenlight.libxl.lock import LIBXL
 from pyxen.backends.xenlight.libxl.log import LogSink
-from pyxen.errors import HostClosed, OperationCancelled, OperationTimeout
+from pyxen.errors import HostClosed, OperationCancelled, OperationFailed, OperationTimeout
 from pyxen.operation import Operation
 from tests.unit.xenlight.paced import PacedPump, run, settle, waits
 from tests.waiting import join, until
@@ -428,7 +428,7 @@ def test_close_stops_what_runs_and_waits_until_it_is_undone(sink: LogSink) -> No
 
 def test_after_a_disaster_nothing_begins(event_loop: PacedPump) -> None:
     event_loop.disaster = "poll failed: Bad file descriptor"
-    with pytest.raises(HostClosed, match="open the host again: poll failed"):
+    with pytest.raises(HostClosed, match="open it again: poll failed"):
         run(event_loop, waits(1)).wait()
 
 
@@ -439,9 +439,13 @@ def test_nobody_waits_for_a_pump_that_broke(sink: LogSink) -> None:
     settle(event_loop)
     event_loop.breaks_with = OSError("poll is broken")
     only_submitted = run(event_loop, waits(2))
-    assert begun.exception(30) is event_loop.breaks_with
-    assert only_submitted.exception(30) is not None
-    with pytest.raises(HostClosed):
+    error = begun.exception(30)
+    assert isinstance(error, OperationFailed)
+    assert error.__cause__ is event_loop.breaks_with
+    assert (error.operation, error.domain) == ("create", "web1")
+    with pytest.raises(HostClosed, match="open it again: OSError: poll is broken"):
+        only_submitted.result(30)
+    with pytest.raises(HostClosed, match="open it again: OSError: poll is broken"):
         run(event_loop, waits(3))
     event_loop.close()
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -188,3 +191,35 @@ def test_a_search_that_holds_the_new_file_is_not_waited_for(tmp_path: Path, monk
         journal.close()
     assert abandoned({ONE}, str(tmp_path)) == set()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC, errno.EDQUOT])
+def test_after_a_shortage_the_next_domain_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    journal = Journal(str(tmp_path))
+    with monkeypatch.context() as scarce:
+        scarce.setattr(os, "open", _failing(code))
+        with journal.noting(ONE):
+            pass
+    with journal.noting(OTHER):
+        [file] = tmp_path.iterdir()
+        assert file.read_bytes() == OTHER.bytes
+    journal.close()
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EPERM, errno.EROFS])
+def test_without_permission_it_is_tried_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    journal = Journal(str(tmp_path))
+    with monkeypatch.context() as forbidden:
+        forbidden.setattr(os, "makedirs", _failing(code))
+        with journal.noting(ONE):
+            pass
+    with journal.noting(OTHER):
+        assert list(tmp_path.iterdir()) == []
+    journal.close()
+
+
+def _failing(code: int) -> Callable[..., Any]:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    return fail

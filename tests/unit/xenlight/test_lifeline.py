@@ -13,11 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from pyxen.backends.xenlight.libxl.hung_xenstored import Lifeline
+from pyxen.backends.xenlight.libxl.hung_xenstored import Lifeline, _Watch
 from pyxen.backends.xenlight.libxl.sockets import connections, sockets
 from pyxen.backends.xenlight.xenstore.connection import Connection
 from pyxen.errors import ConnectFailed
-from tests.waiting import until
+from tests.forks import told_by_a_child
+from tests.waiting import join, until
 
 
 @pytest.fixture
@@ -177,4 +178,67 @@ def test_those_that_wait_to_open_fail_with_one_that_was_cut_off(peer: str) -> No
 
 def _waits_for_its_turn() -> bool:
     frames = sys._current_frames()
-    return any(frame.f_code.co_name == "taken" for thread, frame in frames.items() if thread != threading.get_ident())
+    return any(frame.f_code.co_name == "_wait" for thread, frame in frames.items() if thread != threading.get_ident())
+
+
+class Idle:
+    """What is looked at, and makes no calls."""
+
+    busy = False
+
+    def callers(self) -> tuple[int, ...]:
+        return ()
+
+    def cut_off(self) -> None:
+        """Never called."""
+
+
+def test_others_are_added_and_removed_while_the_thread_looks() -> None:
+    watch, over = _Watch(), threading.Event()
+    kept = [Idle() for _ in range(200)]
+    before = sys.getswitchinterval()
+
+    def change() -> None:
+        while not over.is_set():
+            for idle in kept:
+                watch.add(idle)
+            for idle in kept:
+                watch.remove(idle)
+
+    changing = threading.Thread(target=change)
+    sys.setswitchinterval(1e-6)
+    try:
+        changing.start()
+        for _ in range(2000):
+            assert not watch._is_busy()
+            watch._look()
+    finally:
+        sys.setswitchinterval(before)
+        over.set()
+        join(changing)
+    until(lambda: watch._thread is None, "the thread ends with the last that is looked at")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_after_a_look_that_fails_another_thread_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    watch, idle, other = _Watch(), Idle(), Idle()
+    with monkeypatch.context() as patch:
+        patch.setattr(watch, "_is_busy", lambda: 1 // 0)
+        watch.add(idle)
+        watch.begun()
+        until(lambda: watch._thread is None, "the thread has ended")
+    watch.add(other)
+    assert watch._thread is not None
+    watch.remove(idle)
+    watch.remove(other)
+    until(lambda: watch._thread is None, "the thread ends with the last that is looked at")
+
+
+def test_the_child_of_a_fork_lets_go_of_it(peer: str) -> None:
+    with contextlib.ExitStack() as stack:
+        lifeline = Lifeline()
+        connection = opened(lifeline, peer, stack)
+        fd = connection.fileno()
+        calls = [lifeline.forked, lambda: os.readlink(f"/proc/self/fd/{fd}"), lambda: lifeline._socket]
+        assert told_by_a_child(calls) == ["None", "'/dev/null'", "None"]
+        assert is_for(lifeline, connection)

@@ -1,10 +1,11 @@
-"""Names that this process gives to domains: no two domains get one, and none stays taken."""
+"""Names and uuids that this process gives to domains: no two domains get one, and none stays taken."""
 
 from __future__ import annotations
 
 import contextlib
 from types import SimpleNamespace
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -34,6 +35,18 @@ def test_while_a_domain_is_made_no_other_gets_its_name() -> None:
         with pytest.raises(DomainExists), names.free_name(NOBODY, Operation[Any]("rename", "old"), "web"):
             pytest.fail("two domains have this name")
     assert not _is_refused()
+
+
+def test_while_a_domain_is_made_no_other_gets_its_uuid() -> None:
+    one, other = UUID(int=1), UUID(int=2)
+    operation = Operation[Any]("create", "web")
+    with names.reserved_uuid(operation, one), names.reserved_uuid(operation, other):
+        with pytest.raises(DomainExists, match=str(one)), names.reserved_uuid(operation, one):
+            pytest.fail("two domains have this uuid")
+        with pytest.raises(DomainExists), names.reserved_uuid(operation, one):
+            pytest.fail("who was refused gives it free")
+    with names.reserved_uuid(operation, one):
+        pass
 
 
 def test_the_child_of_a_fork_makes_none_of_them() -> None:

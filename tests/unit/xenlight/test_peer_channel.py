@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable
 
 import pytest
@@ -93,3 +94,23 @@ def test_the_callers_descriptors_are_as_before() -> None:
     end.close()
     ours.close()
     theirs.close()
+
+
+def test_what_comes_in_tiny_pieces_is_not_copied_with_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Eight times as much takes eight times as long, not 64 times."""
+    read_end, write_end = os.pipe()
+    os.write(write_end, b"a")  # so that it is ready
+    channel = PeerChannel(Operation("migrate"), read_end, write_end, peer="the peer")
+    piece = bytes(1024)
+    monkeypatch.setattr(os, "read", lambda _, size: piece[:size])
+
+    def seconds(size: int) -> float:
+        begun = time.thread_time()
+        assert channel.read(size) == bytes(size)
+        return time.thread_time() - begun
+
+    few, many = (min(seconds(size) for _ in range(3)) for size in (1 << 20, 8 << 20))
+    channel.close()
+    os.close(read_end)
+    os.close(write_end)
+    assert many < 24 * few

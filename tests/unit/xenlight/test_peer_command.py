@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pyxen.backends.xenlight.migration.peer_command import PeerCommand
+from pyxen.backends.xenlight.migration.peer_command import PeerCommand, command
 from pyxen.errors import InvalidArgument
 from pyxen.operation import Operation
 
@@ -70,3 +70,17 @@ def test_no_such_program() -> None:
     with pytest.raises(InvalidArgument, match="cannot run /no/such"):
         PeerCommand(OPERATION, ["/no/such"])
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize("destination", [[1, 2], [None], ["sh", b"x"], None, 5, b"host2", {"sh": 1}, object()])
+def test_what_is_no_destination(destination: Any) -> None:
+    with pytest.raises(InvalidArgument, match=r"remus: .* is no destination: give a host as for ssh"):
+        command(destination, verb="remus")
+
+
+def test_what_is_a_destination() -> None:
+    assert command(("sh", "-c", "true")) == ("sh", "-c", "true")
+    assert command("host2")[:2] == ("ssh", "host2")
+    for empty in ((), ""):
+        with pytest.raises(InvalidArgument):
+            command(empty)

@@ -108,7 +108,7 @@ def test_allow_sees_it_first() -> None:
     with pytest.raises(InvalidArgument, match="allow refused the configuration of web"):
         read(json.dumps(PVH), "file", lambda config: config.kernel != "/k")
     with pytest.raises(ZeroDivisionError):
-        read(json.dumps(PVH), "file", lambda _: 1 // 0)
+        read(json.dumps(PVH), "file", lambda _: bool(1 // 0))
 
 
 def test_allow_is_not_bypassed_by_what_pyxen_cannot_show() -> None:

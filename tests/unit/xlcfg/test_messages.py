@@ -119,6 +119,18 @@ def test_a_disk_without_its_format(disk: str, message: str) -> None:
         "vncpassword = 'hunter2'",
         "vnc_passwd = 'hunter2'",
         "vncpass = 'hunter2'",
+        "spicepaswd = 'hunter2'",
+        "spicepasd = 'hunter2'",
+        "vncpswd = 'hunter2'",
+        "vncpwd = 'hunter2'",
+        "vnc_pas = 'hunter2'",
+        "vncword = 'hunter2'",
+        "spicepaswd hunter2",
+        "vncpaswd = hunter2",
+        "vfb = ['vncpaswd=hunter2']",
+        "vfb = ['vncpswd hunter2']",
+        "vfb = ['vncword=hunter2']",
+        "vfb = ['vnc_pwd=a,hunter2']",
         "vfb = ['vnc=1, vncpasswd = hunter2']",
         "vfb = ['vncpasswd='hunter2'']",
         "vfb = ['vncpasswd hunter2']",
@@ -145,7 +157,7 @@ def test_misspelt_passwords(line: str) -> None:
         assert "True" not in told
 
 
-@pytest.mark.parametrize("item", ["vncpasswd hunter2", "vncpasswdd=hunter2", "vncpasswd=a,hunter2"])
+@pytest.mark.parametrize("item", ["vncpasswd hunter2", "vncpasswdd=hunter2", "vncpaswd=hunter2", "vncpasswd=a,hunter2"])
 def test_misspelt_passwords_of_a_framebuffer(item: str) -> None:
     found = xlcfg.lint(f'name = "a"\ntype = "hvm"\nmemory = 64\nvfb = ["{item}"]\n')  # xl passes over the whole key
     assert [one.code for one in found] == ["other-guest"]

@@ -8,9 +8,29 @@ from typing import Generic, TypeVar
 
 from pyxen.readers._unread import Unread
 
-__all__ = ["Inbox"]
+__all__ = ["Inbox", "Source"]
 
 T = TypeVar("T")
+
+
+class Source(Generic[T]):
+    """A way into an inbox, which can be shut: what was begun for a task that was cancelled may go on for a while."""
+
+    def __init__(self, inbox: Inbox[T]) -> None:
+        self._inbox = inbox
+        self._shut = False
+
+    def put(self, item: T) -> None:
+        if not self._shut:
+            self._inbox.put(item)
+
+    def end(self) -> None:
+        if not self._shut:
+            self._inbox.end()
+
+    def shut(self) -> None:
+        """Let nothing more in."""
+        self._shut = True
 
 
 class Inbox(Generic[T]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import asyncio
 import contextlib
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -14,6 +15,7 @@ from pyxen.aio.readers._inbox import Inbox
 
 __all__ = ["Reader"]
 
+T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 
@@ -61,6 +63,17 @@ class Reader(AsyncIterator[T_co]):
                 self._stop = await self._started()
                 if self._is_over():
                     await self._end()
+
+    async def _taken(self, inbox: Inbox[T], seconds: float | None) -> T | None:
+        """Return the next item of the inbox, or None if there will be none.
+
+        Raises:
+            TimeoutError: None arrived in time.
+        """
+        # A source that does not stop must not stop the loop. Whoever is cancelled here has taken nothing yet.
+        await asyncio.sleep(0)
+        async with asyncio.timeout(seconds):
+            return await inbox.take()
 
     def _is_over(self) -> bool:
         return self._inbox.ended

@@ -139,6 +139,7 @@ class ConsoleStream(AsyncIterator[str]):
         await self._begin()
         async with self._reading:
             while True:
+                await asyncio.sleep(0)  # as in `_line`
                 data = self._text.take_bytes()
                 if data is not None or not await self._fill(until):
                     return data
@@ -163,6 +164,7 @@ class ConsoleStream(AsyncIterator[str]):
         await self._begin()
         async with self._writing:
             while rest:
+                await asyncio.sleep(0)  # a guest that takes all that is typed must not stop the loop
                 times, sent = self._times, self._send(rest)
                 if sent:
                     rest = rest[sent:]
@@ -187,6 +189,7 @@ class ConsoleStream(AsyncIterator[str]):
         rest = memoryview(as_bytes(data))
         await self._begin()
         async with self._writing:
+            await asyncio.sleep(0)  # as in `write`
             sent = self._send(rest) if rest else 0
         if sent is None:
             raise console_gone(0)

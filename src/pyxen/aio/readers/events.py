@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from copy import copy
 from typing import Any, TypeVar, cast
 
 from pyxen._durations import timeout_of
 from pyxen.aio._calls import Calls
-from pyxen.aio.readers._inbox import Inbox
+from pyxen.aio.readers._inbox import Inbox, Source
 from pyxen.aio.readers._reader import Reader
 from pyxen.backends.base import Backend
 from pyxen.errors import HostClosed
@@ -49,7 +48,7 @@ class EventReader(Reader[E_co]):
 
     async def __anext__(self) -> E_co:
         await self._begin()
-        event = await self._inbox.take()
+        event = await self._taken(self._inbox, None)
         if event is None:
             raise StopAsyncIteration
         return self._given(event)
@@ -66,8 +65,7 @@ class EventReader(Reader[E_co]):
         seconds = timeout_of(timeout, operation="events")
         await self._begin()
         try:
-            async with asyncio.timeout(seconds):
-                event = await self._inbox.take()
+            event = await self._taken(self._inbox, seconds)
         except TimeoutError:
             return None
         if event is None:
@@ -83,7 +81,11 @@ class EventReader(Reader[E_co]):
         return cast("E_co", copy(event).attach(self._handle_of))
 
     async def _started(self) -> Callable[[], object]:
-        inbox, backend = self._inbox, self._backend  # not `self`, so that the reader can be garbage-collected
-        return await self._calls.acquire(
-            lambda: backend.subscribe(inbox.put, inbox.end), give_back=lambda unsubscribe: unsubscribe()
-        )
+        source, backend = Source(self._inbox), self._backend  # not `self`, so that the reader can be garbage-collected
+        try:
+            return await self._calls.acquire(
+                lambda: backend.subscribe(source.put, source.end), give_back=lambda unsubscribe: unsubscribe()
+            )
+        except BaseException:
+            source.shut()
+            raise

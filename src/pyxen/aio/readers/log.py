@@ -80,8 +80,9 @@ class LogReader(AsyncIterator[str]):
     async def _next(self, until: float | None) -> str | None:
         while True:
             async with self._reading:
+                await asyncio.sleep(0)  # a log that does not end must not stop the loop; nothing is taken yet
                 line = self._lines.take()
-                if line is None:
+                if line is None and self._may_look(until):
                     await self._look()
                     line = self._lines.take()
             if line is not None:
@@ -91,7 +92,15 @@ class LogReader(AsyncIterator[str]):
                 return None
             await asyncio.sleep(min(seconds, POLL))
 
-    async def _look(self) -> None:
+    def _may_look(self, until: float | None) -> bool:
+        """Tell whether there is time to look at the log; a `get` with a time of its own has it."""
+        self._check_open()
+        return until is not None or not self._lines.is_over()
+
+    def _check_open(self) -> None:
         if self._closed:
             raise HostClosed("follow_log: this reader of the log was closed")
+
+    async def _look(self) -> None:
+        self._check_open()
         self._lines.add(await self._calls.ask(lambda: self._backend.log(self._lines.position, clear=False)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 
 from pyxen._asyncio import done
@@ -12,7 +11,7 @@ from pyxen.aio.readers._inbox import Inbox
 from pyxen.aio.readers._reader import Reader
 from pyxen.backends.base import Backend, DomainRef
 from pyxen.errors import Error, HostClosed, OperationCancelled
-from pyxen.operation import Operation
+from pyxen.operation import Operation, check_may_wait
 from pyxen.readers.qmp import CONNECT, QmpEventQueue, deadline_of, end_listening
 from pyxen.records.qmp_event import QmpEvent
 
@@ -46,9 +45,9 @@ class QmpEvents(Reader[QmpEvent]):
 
     async def __anext__(self) -> QmpEvent:
         await self._begin()
+        self._deadline.check()
         try:
-            async with asyncio.timeout(self._deadline.left()):
-                event = await self._inbox.take()
+            event = await self._taken(self._inbox, self._deadline.left())
         except TimeoutError:
             raise self._deadline.passed() from None
         if event is None:
@@ -70,8 +69,7 @@ class QmpEvents(Reader[QmpEvent]):
         seconds = timeout_of(timeout, operation="qmp.events")
         await self._begin()
         try:
-            async with asyncio.timeout(seconds):
-                event = await self._inbox.take()
+            event = await self._taken(self._inbox, seconds)
         except TimeoutError:
             return None
         if event is None:
@@ -88,7 +86,12 @@ class QmpEvents(Reader[QmpEvent]):
         """Stop reading, so that others can talk to QEMU, and wake everything that waits for an event.
 
         Calling it again does nothing.
+
+        Raises:
+            RuntimeError: Called in a callback of an operation, on a thread for which this has to wait.
         """
+        if self._listening is not None and not self._listening.done():
+            check_may_wait("qmp.events", "nothing was closed. Close the reader on another thread")
         self._inbox.close()
         opening = self._opening
         if opening is not None:  # QEMU need not greet it any more

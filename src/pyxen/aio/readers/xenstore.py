@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 
 from pyxen._durations import timeout_of
 from pyxen.aio._calls import Calls
-from pyxen.aio.readers._inbox import Inbox
+from pyxen.aio.readers._inbox import Inbox, Source
 from pyxen.aio.readers._reader import Reader
 from pyxen.backends.base import Backend
 from pyxen.errors import HostClosed
@@ -41,9 +40,9 @@ class XenstoreWatch(Reader[NodeChange]):
 
     async def __anext__(self) -> NodeChange:
         await self._begin()
+        self._deadline.check()
         try:
-            async with asyncio.timeout(self._deadline.left()):
-                change = await self._inbox.take()
+            change = await self._taken(self._inbox, self._deadline.left())
         except TimeoutError:
             raise self._deadline.passed() from None
         if change is None:
@@ -63,8 +62,7 @@ class XenstoreWatch(Reader[NodeChange]):
         seconds = timeout_of(timeout, operation="xenstore.watch")
         await self._begin()
         try:
-            async with asyncio.timeout(seconds):
-                change = await self._inbox.take()
+            change = await self._taken(self._inbox, seconds)
         except TimeoutError:
             return None
         if change is None:
@@ -76,7 +74,11 @@ class XenstoreWatch(Reader[NodeChange]):
         await super().close()
 
     async def _started(self) -> Callable[[], object]:
-        inbox, backend, paths = self._inbox, self._backend, self._paths  # not `self`: see `EventReader`
-        return await self._calls.acquire(
-            lambda: backend.xenstore().watch(paths, inbox.put, inbox.end), give_back=lambda unwatch: unwatch()
-        )
+        source, backend, paths = Source(self._inbox), self._backend, self._paths  # not `self`: see `EventReader`
+        try:
+            return await self._calls.acquire(
+                lambda: backend.xenstore().watch(paths, source.put, source.end), give_back=lambda unwatch: unwatch()
+            )
+        except BaseException:
+            source.shut()
+            raise

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import uuid as uuids
-from collections.abc import Callable, Collection, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any, Final, Literal, TypeVar
 from uuid import UUID
 
@@ -18,6 +18,7 @@ from pyxen._common.preconditions import (
     maxmem_kib,
     memory_kib,
 )
+from pyxen._common.shown_uri import secrets_of
 from pyxen._common.starts import started
 from pyxen._common.suspending import alone, check_resumable
 from pyxen.backends.base import Allow, DomainRef, operation_on
@@ -35,11 +36,13 @@ from pyxen.backends.libvirt import (
     stats,
 )
 from pyxen.backends.libvirt.binding import Connection, VirDomain, VirError, number
+from pyxen.backends.libvirt.connection import is_in_this_process
 from pyxen.backends.libvirt.console import open_console
-from pyxen.backends.libvirt.error_map import stopped
+from pyxen.backends.libvirt.error_map import broke_the_link
+from pyxen.backends.libvirt.frames import releasing
 from pyxen.backends.libvirt.host_verbs import LibvirtHost
 from pyxen.backends.libvirt.threaded_operations import ThreadedOperation
-from pyxen.config import CpuSet, DomainConfig, Part, Scheduler
+from pyxen.config import CpuSet, DomainConfig, Mac, Part, Scheduler, Vif
 from pyxen.config.device_table import Kind
 from pyxen.errors import DomainNotFound, Error, InvalidArgument, UnsupportedFeature
 from pyxen.features import Feature, lacking
@@ -61,6 +64,7 @@ _POWER_BUTTON: Final = number("VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN")
 _TO_MEMORY: Final = number("VIR_NODE_SUSPEND_TARGET_MEM")
 
 
+@releasing
 class LibvirtBackend(LibvirtHost):
     """A host that libvirt manages.
 
@@ -84,12 +88,16 @@ class LibvirtBackend(LibvirtHost):
     ) -> Operation[DomainRef]:
         """Create a domain. A failed create leaves nothing behind; a domain that appears late is destroyed."""
         self._check_balloon(autoballoon)
-        config = config if config.uuid is not None else config.replace(uuid=uuids.uuid4())
+        is_new = config.uuid is None
+        uuid = config.uuid or uuids.uuid4()
+        config = config.replace(uuid=uuid)
         xml = lifecycle.as_xml(config, self._domain_type)
         check_size(with_memory(config), self.name)
         operation: Operation[DomainRef] = Operation("create", config.name, timeout=timeout)
 
-        def work(connection: Connection, _: ThreadedOperation[DomainRef]) -> DomainRef:
+        def work(connection: Connection, threaded: ThreadedOperation[DomainRef]) -> DomainRef:
+            if is_new or not lifecycle.is_active(connection, uuid):
+                threaded.asks_for(lifecycle.NewDomain(uuid))
             try:
                 ref = lifecycle.create(connection, xml, paused=paused)
             except VirError as error:
@@ -97,9 +105,13 @@ class LibvirtBackend(LibvirtHost):
             operation.domid = ref.domid
             return ref
 
-        late = "libvirt cannot stop creating it; pyxen destroys it as soon as it exists"
         return self._start(
-            operation, work, undo=lifecycle.destroy_if_there, late=late, secrets=lifecycle.secrets_of(config)
+            operation,
+            work,
+            undo=lifecycle.destroy_if_there,
+            late="libvirt cannot stop creating it; pyxen destroys it as soon as it exists",
+            unsure="libvirt may still create it",
+            secrets=lifecycle.secrets_of(config),
         )
 
     def _check_balloon(self, autoballoon: bool | None) -> None:
@@ -197,7 +209,7 @@ class LibvirtBackend(LibvirtHost):
 
     def config(self, domain: DomainRef) -> Operation[DomainConfig]:
         """Return the current configuration of a domain; a `LossWarning` lists what the model cannot hold."""
-        return self._act("config", domain, configuration.config)
+        return self._act("config", domain, configuration.config, unsure="nothing was changed")
 
     # Into files and to other hosts
 
@@ -241,7 +253,9 @@ class LibvirtBackend(LibvirtHost):
             check_answers(self._reader.one(found), "save")
             save.save(found, domain, path, self._uri)
 
-        return self._start_alone(domain, operation_on(domain, "save", timeout), work, abort=self._abort(domain))
+        unsure = f"libvirt may still be writing {path}, and end the domain then"
+        operation: Operation[None] = operation_on(domain, "save", timeout)
+        return self._start_alone(domain, operation, work, abort=self._abort(domain), unsure=unsure)
 
     def restore(
         self,
@@ -260,29 +274,41 @@ class LibvirtBackend(LibvirtHost):
             raise UnsupportedFeature(message, feature="allow", backend=self.name)
         xml = None if config is None else lifecycle.as_xml(config, self._domain_type)
         operation: Operation[DomainRef] = Operation("restore", path, timeout=timeout)
+        wanted: UUID | None = None
 
-        def work(connection: Connection, _: ThreadedOperation[DomainRef]) -> DomainRef:
+        @contextmanager
+        def turn() -> Iterator[None]:
+            nonlocal wanted
             wanted = save.uuid_in(path, self._uri)
-            # If the file's uuid is unknown, the domain is found as the one that was not there before. This works only
-            # for one restore at a time.
+            # Without the file's uuid, libvirt is to restore one domain at a time, so that it is known which it was.
             with self._restoring if wanted is None else nullcontext():
-                if operation.stopped is not None:
-                    raise stopped(operation, "nothing had been done yet")
-                try:
-                    ref = save.restore(connection, path, xml, wanted, paused=paused)
-                except VirError as error:
-                    raise save.why_not_restored(path, error) or error from None
+                yield
+
+        def work(connection: Connection, threaded: ThreadedOperation[DomainRef]) -> DomainRef:
+            if wanted is None:
+                threaded.unsure = "libvirt may still restore it: look for the domain, and destroy it"
+            elif not lifecycle.is_active(connection, wanted):
+                threaded.asks_for(lifecycle.NewDomain(wanted))
+            try:
+                with threaded.others() as others:
+                    listen = not is_in_this_process(self._uri)  # where the connection for events is another one
+                    ref = save.restore(connection, path, xml, wanted, others, paused=paused, listen=listen)
+            except VirError as error:
+                raise save.why_not_restored(path, error) or error from None
+            threaded.asks_for(lifecycle.NewDomain(ref.uuid))
             operation.domid = ref.domid
             return ref
 
         late = "libvirt cannot stop restoring it; pyxen destroys it as soon as it exists"
-        return self._start(operation, work, undo=lifecycle.destroy_if_there, late=late)
+        unsure = "libvirt may still restore it"
+        return self._start(operation, work, turn=turn, undo=lifecycle.destroy_if_there, late=late, unsure=unsure)
 
     def core_dump(self, domain: DomainRef, path: str, *, timeout: float | None) -> Operation[None]:
         def work(found: VirDomain) -> None:
             save.core_dump(found, domain, path, self._uri)
 
-        return self._act("core_dump", domain, work, timeout, abort=self._abort(domain))
+        unsure = f"libvirt may still be writing {path}"
+        return self._act("core_dump", domain, work, timeout, abort=self._abort(domain), unsure=unsure)
 
     def migrate(
         self,
@@ -305,7 +331,9 @@ class LibvirtBackend(LibvirtHost):
 
         late = "libvirt's driver cannot stop it and continues: check on which host the domain is"
         operation: Operation[None] = operation_on(domain, "migrate", timeout)
-        return self._start_alone(domain, operation, work, abort=self._abort(domain), late=late)
+        unsure = "libvirt may still go on with it: check on which host the domain is"
+        how = {"abort": self._abort(domain), "late": late, "unsure": unsure, "secrets": secrets_of(destination)}
+        return self._start_alone(domain, operation, work, **how)
 
     def _start_alone(
         self,
@@ -348,20 +376,29 @@ class LibvirtBackend(LibvirtHost):
 
     def attach(self, domain: DomainRef, device: D, *, timeout: float | None) -> Operation[D]:
         self._need(Feature.ATTACH)
+        if isinstance(device, Vif) and device.mac is None:
+            device = device.replace(mac=Mac.random())  # its name, by which it is found if libvirt attaches it late
 
-        def work(connection: Connection, _: ThreadedOperation[D]) -> D:
+        def work(connection: Connection, threaded: ThreadedOperation[D]) -> D:
+            def asks() -> None:
+                if devices.names_of(device):
+                    threaded.asks_for(devices.NewDevice(domain, device, self.name))
+
             found = lifecycle.find(connection, "attach", domain)
             guest = self._reader.one(found).type
             try:
-                return devices.attach(found, domain, self._domain_type, guest, device, self.name)
+                return devices.attach(found, domain, self._domain_type, guest, device, self.name, asks)
             except VirError as error:
+                if broke_the_link(error):
+                    raise
                 raise devices.why_not_attached(self._uri, domain, device) or error from None
 
         def undo(connection: Connection, attached: D) -> None:
             devices.detach(lifecycle.find(connection, "detach", domain), domain, attached, self.name)
 
         late = "libvirt cannot stop attaching it; pyxen detaches it as soon as it is attached"
-        return self._start(operation_on(domain, "attach", timeout), work, undo=undo, late=late)
+        unsure = "libvirt may still attach it"
+        return self._start(operation_on(domain, "attach", timeout), work, undo=undo, late=late, unsure=unsure)
 
     def detach(self, domain: DomainRef, device: Part | str, *, force: bool, timeout: float | None) -> Operation[None]:
         self._need(Feature.ATTACH)
@@ -486,9 +523,11 @@ class LibvirtBackend(LibvirtHost):
         """Start the defined domain with this uuid. A domain that appears late is destroyed."""
         operation: Operation[DomainRef] = Operation("start", str(uuid), timeout=timeout)
 
-        def work(connection: Connection, _: ThreadedOperation[DomainRef]) -> DomainRef:
+        def work(connection: Connection, threaded: ThreadedOperation[DomainRef]) -> DomainRef:
             found = defined.kept(connection, "start", uuid)
             operation.subject = found.name()
+            if found.ID() < 0:
+                threaded.asks_for(lifecycle.NewDomain(uuid))
             try:
                 ref = lifecycle.start(connection, found, paused=paused)
             except VirError as error:
@@ -497,7 +536,8 @@ class LibvirtBackend(LibvirtHost):
             return ref
 
         late = "libvirt cannot stop starting it; pyxen destroys it as soon as it exists"
-        return self._start(operation, work, undo=lifecycle.destroy_if_there, late=late)
+        unsure = "libvirt may still start it"
+        return self._start(operation, work, undo=lifecycle.destroy_if_there, late=late, unsure=unsure)
 
     def _why_not_started(self, connection: Connection, found: VirDomain, error: Exception) -> Exception | None:
         try:

@@ -7,15 +7,30 @@ Importing this module loads libvirt, so `pyxen.connect` imports it only for libv
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, Final, Protocol, cast
 
 from pyxen._common.shield import logger
+from pyxen._common.shown_uri import redacted, secrets_of
+from pyxen._printable import printable
 from pyxen.errors import LibraryMissing
 
-__all__ = ["Connection", "NodeDevice", "Stream", "VirDomain", "VirError", "api", "number", "open_connection", "silence"]
+__all__ = [
+    "Connection",
+    "NodeDevice",
+    "Stream",
+    "VirDomain",
+    "VirError",
+    "api",
+    "masking",
+    "number",
+    "open_connection",
+    "silence",
+]
 
 _REMEDY: Final = (
     "pip install 'pyxen[libvirt]' (it compiles: Debian needs libvirt-dev, pkg-config, gcc and python3-dev), "
@@ -54,8 +69,27 @@ def silence() -> None:
         api.registerErrorHandler(_log_error, None)
 
 
+class _Masked(threading.local):
+    """What is not to be logged of the errors on a thread."""
+
+    secrets: tuple[str, ...] = ()
+
+
+_masked: Final = _Masked()
+
+
+@contextlib.contextmanager
+def masking(secrets: Collection[str]) -> Iterator[None]:
+    """Mask secrets in what is logged of libvirt's errors: libvirt reports them on the thread that has called it."""
+    before, _masked.secrets = _masked.secrets, (*_masked.secrets, *secrets)
+    try:
+        yield
+    finally:
+        _masked.secrets = before
+
+
 def _log_error(_: object, error: Sequence[Any]) -> None:
-    _LOG.debug("libvirt error %s: %s", error[0], error[2])
+    _LOG.debug("libvirt error %s: %s", error[0], printable(redacted(str(error[2]), _masked.secrets)))
 
 
 class VirDomain(Protocol):
@@ -201,4 +235,5 @@ class Connection(Protocol):
 
 def open_connection(uri: str) -> Connection:
     """Open a connection."""
-    return cast(Connection, api.open(uri))
+    with masking(secrets_of(uri)):
+        return cast(Connection, api.open(uri))

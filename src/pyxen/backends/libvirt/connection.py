@@ -10,13 +10,17 @@ from contextlib import contextmanager, suppress
 from typing import Final
 from urllib.parse import urlsplit
 
+from pyxen._common.shield import logger
 from pyxen._common.shortage import shortage
+from pyxen._common.shown_uri import redacted, secrets_of, shown
 from pyxen.backends.libvirt import event_loop
 from pyxen.backends.libvirt.binding import Connection, VirError, open_connection
-from pyxen.backends.libvirt.error_map import is_code, redacted, unsupported
+from pyxen.backends.libvirt.error_map import is_code, unsupported
 from pyxen.errors import ConnectFailed, NotPrivileged, UnsupportedFeature
 
 __all__ = ["Connected", "connect", "is_in_this_process"]
+
+_LOG: Final = logger("pyxen.libvirt")
 
 _LONGEST: Final = 30.0  # seconds that the daemon has to answer while a connection is opened
 _KEEPALIVE: Final = (5, 3)  # seconds between probes, and how many may go unanswered: a dead link is noticed after 20 s
@@ -76,7 +80,9 @@ class Connected:
         with suppress(VirError):  # no callback is registered
             self._connection.unregisterCloseCallback()
         with suppress(VirError):  # the connection is already gone
-            self._connection.close()
+            held = self._connection.close()
+            if held > 0:  # a domain that somebody keeps: whoever lets go of it last waits for the daemon
+                _LOG.warning("a connection to libvirt stays open: %d references are left", held)
 
 
 def connect(uri: str, on_close: Callable[[], None] | None = None) -> Connected:
@@ -115,13 +121,13 @@ def _opened(uri: str) -> Connection:
         except Exception as error:  # noqa: BLE001 (it is raised in the waiting thread)
             opening.set_exception(error)
 
-    with shortage(ConnectFailed, f"{redacted(uri)}: cannot start a thread"):
+    with shortage(ConnectFailed, f"{shown(uri)}: cannot start a thread"):
         threading.Thread(target=work, name="pyxen-libvirt-connecting", daemon=True).start()
     try:
         return opening.result(_LONGEST)
     except TimeoutError:
         opening.add_done_callback(_close_late)
-        message = f"{redacted(uri)}: the other side has not answered for {_LONGEST:.0f} s; is the daemon stopped?"
+        message = f"{shown(uri)}: the other side has not answered for {_LONGEST:.0f} s; is the daemon stopped?"
         raise ConnectFailed(message) from None
 
 
@@ -134,16 +140,16 @@ def _check_file(uri: str) -> None:
     """Refuse a missing file of the test driver: libvirt's XML parser would print an error to stderr."""
     parts = urlsplit(uri)
     if is_in_this_process(uri) and parts.path != "/default" and not os.path.exists(parts.path):
-        raise ConnectFailed(f"{uri}: no such file: {parts.path}; test:///default needs no file")
+        raise ConnectFailed(f"{shown(uri)}: no such file; test:///default needs no file")
 
 
 def _why_not(uri: str, error: Exception) -> Exception:
-    shown, words = redacted(uri), redacted(str(error).strip())
+    seen, words = shown(uri), redacted(str(error).strip(), secrets_of(uri))
     if is_code(error, "AUTH_FAILED", "AUTH_CANCELLED", "AUTH_UNAVAILABLE", "ACCESS_DENIED", "OPERATION_DENIED"):
-        return NotPrivileged(f"{shown}: libvirt rejects this user: {words}")
+        return NotPrivileged(f"{seen}: libvirt rejects this user: {words}")
     if "ermission denied" in words:
-        return NotPrivileged(f"{shown}: {words}: run as root, or as a member of the group that libvirtd serves")
+        return NotPrivileged(f"{seen}: {words}: run as root, or as a member of the group that libvirtd serves")
     if unsupported(error) or is_code(error, "NO_CONNECT", "INVALID_ARG") or "no connection driver" in words:
-        return UnsupportedFeature(f"{shown}: this libvirt does not support such URIs: {words}", feature=shown)
+        return UnsupportedFeature(f"{seen}: this libvirt does not support such URIs: {words}", feature=seen)
     remedy = "" if urlsplit(uri).netloc else "; is libvirtd or virtxend running?"
-    return ConnectFailed(f"{shown}: {words}{remedy}")
+    return ConnectFailed(f"{seen}: {words}{remedy}")

@@ -7,6 +7,8 @@ import re
 from collections.abc import Collection
 from typing import Any, Final
 
+from pyxen._common.shown_uri import redacted
+from pyxen._printable import printable
 from pyxen.backends.libvirt.binding import number
 from pyxen.errors import (
     ConnectFailed,
@@ -36,9 +38,9 @@ __all__ = [
     "is_code",
     "is_errno",
     "is_gone",
-    "redacted",
     "stopped",
     "unsupported",
+    "words_of",
 ]
 
 
@@ -125,6 +127,11 @@ def unsupported(error: Exception) -> bool:
     )
 
 
+def words_of(error: Exception) -> str:
+    """Return the words of an error for the log: libvirt repeats names and URIs that others chose."""
+    return printable(redacted(str(error).strip()))
+
+
 def failure(
     error: Exception,
     verb: str,
@@ -174,14 +181,3 @@ def stopped(operation: Operation[Any], what_now: str) -> OperationFailed:
         operation.stopped or "", "cancelled"
     )
     return cls(f"{reason}; {what_now}", operation=operation.verb, domain=operation.subject, domid=operation.domid)
-
-
-_USERINFO: Final = re.compile(r"(?<=//)([^/@:\s]*):[^/@\s]*@")
-
-
-def redacted(text: str, secrets: Collection[str] = ()) -> str:
-    """Return a text with these secrets and the passwords in URIs masked."""
-    for secret in secrets:
-        if secret:
-            text = text.replace(secret, "***")
-    return _USERINFO.sub(r"\1:***@", text)

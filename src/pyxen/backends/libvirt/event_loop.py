@@ -9,6 +9,7 @@ import weakref
 from typing import Protocol
 
 from pyxen._common.shortage import shortage
+from pyxen._common.still_open import still_open
 from pyxen.backends.libvirt.binding import VirError, api, silence
 from pyxen.errors import ConnectFailed
 
@@ -74,7 +75,7 @@ def _run() -> None:
 def _end(thread: threading.Thread) -> None:
     """Stop the loop before Python exits: a callback after that would crash."""
     if os.getpid() == _begun_by:
-        for what in list(_open):
+        for what in still_open(_open):
             what.close()
         _ending.set()
         api.virEventAddTimeout(0, lambda *_: None, None)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from pyxen._common.preconditions import check_spared
+from pyxen._common.shown_uri import shown
 from pyxen.backends.base import Backend, DomainRef, operation_on
 from pyxen.backends.libvirt import (
     event_loop,
@@ -15,9 +16,10 @@ from pyxen.backends.libvirt import (
     lifecycle,
     stats,
 )
-from pyxen.backends.libvirt.binding import Connection, VirDomain, VirError
+from pyxen.backends.libvirt.binding import Connection, VirDomain, VirError, masking
 from pyxen.backends.libvirt.driver_features import LIBVIRTS, NOT_ITS_DRIVERS
-from pyxen.backends.libvirt.error_map import failure, redacted
+from pyxen.backends.libvirt.error_map import failure
+from pyxen.backends.libvirt.frames import releasing
 from pyxen.backends.libvirt.inspect import DomainReader, host_info
 from pyxen.backends.libvirt.link import Link
 from pyxen.backends.libvirt.own_verbs import LibvirtOwnVerbs
@@ -40,12 +42,13 @@ __all__ = ["LibvirtHost"]
 T = TypeVar("T")
 
 
+@releasing
 class LibvirtHost(Backend):
     """The verbs of a host that libvirt manages."""
 
     def __init__(self, uri: str) -> None:
         self._uri = uri
-        self._shown = redacted(uri)
+        self._shown = shown(uri)
         self._workers: ThreadedOperations | None = None
         self._poller = Poller()
         self._watcher = Watcher(self._poller.wake)
@@ -191,10 +194,14 @@ class LibvirtHost(Backend):
             domain, domid = operation.subject, operation.domid
             return failure(error, operation.verb, self.name, domain=domain, domid=domid, secrets=secrets)
 
+        def masked(connection: Connection, threaded: ThreadedOperation[T]) -> T:
+            with masking(secrets):
+                return work(connection, threaded)
+
         with self._beginning:
             if self._workers is None:
                 self._workers = ThreadedOperations()
-        return self._workers.start(ThreadedOperation(operation, lease or self._link.work, work, describe, **how))
+        return self._workers.start(ThreadedOperation(operation, lease or self._link.work, masked, describe, **how))
 
     @contextmanager
     def _look(
@@ -210,6 +217,7 @@ class LibvirtHost(Backend):
         """Translate libvirt's exceptions to pyxen's."""
         domid = None if domain is None else domain.domid
         try:
-            yield
+            with masking(secrets):
+                yield
         except VirError as error:
             raise failure(error, verb, self.name, domain=domid, domid=domid, secrets=secrets) from None

@@ -174,14 +174,16 @@ def of_each_active(connection: Connection, ask: Callable[[VirDomain], T]) -> lis
                 return None
             raise
 
+    def answered(domains: list[VirDomain]) -> list[T]:
+        return [found for domain in domains if (found := answer(domain)) is not None]
+
     domains = connection.listAllDomains(_ACTIVE)
     if len(domains) < _MANY:
-        answers = [answer(domain) for domain in domains]
-    else:
-        with ThreadPoolExecutor(_AT_ONCE, "pyxen-libvirt-reader") as threads:
-            waiting = [submitted(threads, partial(answer, each), OperationFailed, _NO_THREAD) for each in domains]
-            answers = [each.result() for each in waiting]
-    return [found for found in answers if found is not None]
+        return answered(domains)
+    with ThreadPoolExecutor(_AT_ONCE, "pyxen-libvirt-reader") as threads:
+        shares = [domains[first::_AT_ONCE] for first in range(_AT_ONCE)]  # a call for each domain costs a third more
+        waiting = [submitted(threads, partial(answered, share), OperationFailed, _NO_THREAD) for share in shares]
+        return [found for share in waiting for found in share.result()]
 
 
 def _maxvcpus(domain: VirDomain, vcpus: int) -> int:

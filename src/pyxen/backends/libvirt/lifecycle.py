@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -14,17 +15,20 @@ from pyxen.backends.base import DomainRef
 from pyxen.backends.libvirt.binding import Connection, VirDomain, VirError, number
 from pyxen.backends.libvirt.error_map import broke_the_link, is_code, is_gone, unsupported
 from pyxen.backends.libvirt.inspect import DomainReader
+from pyxen.backends.libvirt.unanswered import Seen
 from pyxen.config import DomainConfig
 from pyxen.errors import DomainExists, DomainNotFound, FileMissing
 from pyxen.records.info import DomainInfo, DomainState
 
 __all__ = [
+    "NewDomain",
     "as_xml",
     "create",
     "destroy_if_there",
     "explain",
     "find",
     "info_if_there",
+    "is_active",
     "pause",
     "secrets_of",
     "start",
@@ -130,6 +134,41 @@ def destroy_if_there(connection: Connection, domain: DomainRef) -> None:
     except VirError as error:
         if not is_code(error, "NO_DOMAIN", "OPERATION_INVALID"):
             raise
+
+
+def is_active(connection: Connection, uuid: UUID) -> bool:
+    """Tell whether a domain with this uuid runs."""
+    try:
+        return connection.lookupByUUIDString(str(uuid)).ID() >= 0
+    except VirError as error:
+        if is_code(error, "NO_DOMAIN"):
+            return False
+        raise
+
+
+@dataclass(frozen=True)
+class NewDomain:
+    """The request for a domain with a uuid that no domain has which runs."""
+
+    uuid: UUID
+
+    @property
+    def key(self) -> UUID:
+        """The uuid."""
+        return self.uuid
+
+    def undo(self, connection: Connection) -> Seen:
+        """Destroy the domain if it runs."""
+        try:
+            found = connection.lookupByUUIDString(str(self.uuid))
+            if found.ID() < 0:  # libvirt lists a domain that is not defined only while it creates it
+                return "absent" if found.isPersistent() else "coming"
+            found.destroy()
+        except VirError as error:
+            if is_code(error, "NO_DOMAIN", "OPERATION_INVALID"):
+                return "absent"
+            raise
+        return "undone"
 
 
 def pause(domain: VirDomain, reader: DomainReader) -> None:

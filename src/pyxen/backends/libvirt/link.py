@@ -10,9 +10,10 @@ from typing import Final
 
 from pyxen._common.shield import logger
 from pyxen._common.shortage import shortage
+from pyxen._common.shown_uri import shown
 from pyxen.backends.libvirt.binding import Connection, VirError
 from pyxen.backends.libvirt.connection import Connected, connect, is_in_this_process
-from pyxen.backends.libvirt.error_map import broke_the_link, redacted
+from pyxen.backends.libvirt.error_map import broke_the_link
 from pyxen.errors import ConnectFailed, Error, HostClosed, OperationFailed
 
 __all__ = ["Link"]
@@ -39,7 +40,7 @@ class Link:
 
     def __init__(self, uri: str, on_back: Callable[[Connection], None]) -> None:
         self._uri = uri
-        self._shown = redacted(uri)
+        self._shown = shown(uri)
         self._on_back = on_back
         self._pid = os.getpid()
         self._changed = threading.Condition()

@@ -9,9 +9,11 @@ from uuid import UUID
 
 from lxml import etree
 
+from pyxen._common.shown_uri import secrets_of
 from pyxen.backends.libvirt import devices, pinning
 from pyxen.backends.libvirt.binding import Connection, VirDomain, VirError, number
 from pyxen.backends.libvirt.error_map import is_code, unsupported
+from pyxen.backends.libvirt.frames import releasing
 from pyxen.backends.libvirt.threaded_operations import ThreadedOperation
 from pyxen.config import CpuSet, Part
 from pyxen.errors import DomainNotFound, InvalidArgument, InvalidState, NotFound, UnsupportedFeature
@@ -60,6 +62,7 @@ _SOURCES: Final = {
 }
 
 
+@releasing
 class LibvirtOwnVerbs:
     """What only libvirt can do, on a host that it manages.
 
@@ -198,7 +201,9 @@ class LibvirtOwnVerbs:
             _found(connection, "managed_save", key).managedSave(flags)
 
         late = "libvirt's driver cannot stop it and continues: check whether the domain has ended"
-        operation: Operation[None] = self._start(Operation("managed_save", str(key), timeout=timeout), work, late=late)
+        unsure = "libvirt may still save it, and end it then: check whether the domain has ended"
+        begun = Operation[None]("managed_save", str(key), timeout=timeout)
+        operation: Operation[None] = self._start(begun, work, late=late, unsure=unsure)
         return operation
 
     def has_managed_save(self, key: str | UUID) -> bool:
@@ -320,7 +325,9 @@ class LibvirtOwnVerbs:
             domain.migrateToURI3(uri, {}, flags | (_MIGRATE_KEPT if domain.isPersistent() else 0))
 
         late = "libvirt's driver cannot stop it and continues: check on which host the domain is"
-        operation: Operation[None] = self._start(Operation("migrate", str(key), timeout=timeout), work, late=late)
+        begun = Operation[None]("migrate", str(key), timeout=timeout)
+        unsure = "libvirt may still go on with it: check on which host the domain is"
+        operation: Operation[None] = self._start(begun, work, late=late, unsure=unsure, secrets=secrets_of(uri))
         return operation
 
 

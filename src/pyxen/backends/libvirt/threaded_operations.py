@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import threading
 import time
-import traceback
 from collections import deque
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Hashable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final, Generic, TypeVar
 
 from pyxen._common.shield import logger
 from pyxen._common.shortage import shortage
 from pyxen._common.stopped import what_stays
 from pyxen.backends.libvirt.binding import Connection
-from pyxen.backends.libvirt.error_map import stopped
+from pyxen.backends.libvirt.error_map import broke_the_link, stopped, words_of
+from pyxen.backends.libvirt.frames import release
 from pyxen.backends.libvirt.timer_thread import TimerThread
-from pyxen.errors import HostClosed, OperationFailed
+from pyxen.backends.libvirt.unanswered import Request, Unanswered
+from pyxen.errors import ConnectFailed, HostClosed, OperationFailed
 from pyxen.operation import Operation
 
 __all__ = ["ThreadedOperation", "ThreadedOperations"]
@@ -38,9 +39,11 @@ class ThreadedOperation(Generic[T]):
         lease: Gives the connection for `work` and `undo`.
         work: Does the work, on a thread; may block. Its exception becomes the operation's.
         describe: Turns an exception of `work` into the one that the caller sees.
+        turn: Waits until the work may have a connection, and holds up others meanwhile.
         undo: Undoes the work if it succeeded after the operation was stopped.
         abort: Makes `work` return early. It is called on another thread, and may block and fail.
         late: What happens to work that cannot be stopped, for the error message.
+        unsure: What libvirt may still do if the link breaks before it has answered, for the error message.
     """
 
     def __init__(
@@ -50,18 +53,23 @@ class ThreadedOperation(Generic[T]):
         work: Callable[[Connection, ThreadedOperation[T]], T],
         describe: Callable[[Exception], BaseException],
         *,
+        turn: Callable[[], AbstractContextManager[object]] = nullcontext,
         undo: Callable[[Connection, T], None] | None = None,
         abort: Callable[[], None] | None = None,
         late: str = "libvirt cannot stop it and goes on with it",
+        unsure: str = "libvirt may have done it, or do it yet",
     ) -> None:
         self.operation = operation
         self.describe = describe
         self.abort = abort
         self.late = late
-        self.begun = False
+        self.unsure = unsure
+        self.unanswered: Unanswered | None = None
         self.waits = False
+        self._begun = False
         self._lease = lease
         self._work = work
+        self._turn = turn
         self._undo = undo
         self._lock = threading.Lock()
 
@@ -75,30 +83,56 @@ class ThreadedOperation(Generic[T]):
 
     def fail(self, error: BaseException) -> bool:
         """Set an exception; return False if the operation has already ended."""
+        release(error)
         with self._lock:
             if self.operation.done():
                 return False
             self.operation.set_exception(error)
             return True
 
+    def has_begun(self) -> bool:
+        """Tell whether the work has begun: it has a connection, and was not stopped before."""
+        with self._lock:
+            return self._begun
+
+    def asks_for(self, request: Request) -> None:
+        """Note what the work is about to ask libvirt for. It is undone if the link breaks before the answer.
+
+        It must not be there already.
+        """
+        if self.unanswered is not None:
+            self.unanswered.ask(self.operation, request)
+
+    def others(self) -> AbstractContextManager[set[Hashable]]:
+        """Return what others ask for meanwhile."""
+        return nullcontext(set()) if self.unanswered is None else self.unanswered.meanwhile()
+
     def carry_out(self) -> None:
         """Do the work, on the calling thread."""
-        self.begun = True
         try:
             if not self._gave_up():
                 self._do()
         except Exception as error:  # noqa: BLE001 (any exception ends the operation)
-            # Who keeps the error would keep the connection, and a daemon that hangs would hold up whoever collects it.
-            traceback.clear_frames(error.__traceback__)
+            release(error)
             self._fail_with(error)
+        finally:
+            if self.unanswered is not None:
+                self.unanswered.answered(self.operation)
 
     def _do(self) -> None:
-        with self._lease() as connection:
-            if self._gave_up():  # it may have been stopped while it waited for a connection
+        with self._turn(), self._lease() as connection:
+            if not self._begin():  # it may have been stopped while it waited for a connection
                 return
             result = self._work(connection, self)
             if not self.waits:
                 self._finish(connection, result)
+
+    def _begin(self) -> bool:
+        with self._lock:  # a stop either comes before this, or finds that the work has begun
+            if self.operation.stopped is None:
+                self._begun = True
+                return True
+        return not self._gave_up()
 
     def _gave_up(self) -> bool:
         """End the operation if it was stopped before the work began."""
@@ -109,9 +143,18 @@ class ThreadedOperation(Generic[T]):
 
     def _fail_with(self, error: Exception) -> None:
         found = self.describe(error)
+        if self._begun and broke_the_link(error):
+            found = ConnectFailed(f"{found}; {self.unsure}{self._undone_later()}")
         if self.operation.stopped is not None:
             found = stopped(self.operation, f"it ended with: {found}")
-        self.fail(found)
+        if not self.fail(found):
+            _LOG.warning("%r: it ended later, with: %s", self.operation, str(found))
+
+    def _undone_later(self) -> str:
+        """Have undone what libvirt may do though its answer was lost; return what is to be said of it."""
+        if self.unanswered is None or not self.unanswered.lost(self.operation, self._lease):
+            return ""
+        return "; pyxen undoes it once libvirt answers again"
 
     def _finish(self, connection: Connection, result: T) -> None:
         if self._undo is None:
@@ -119,11 +162,16 @@ class ThreadedOperation(Generic[T]):
             return
         if self.operation.stopped is None and self.settle(result):
             return
+        what_now = "what it had begun was undone"
         try:
             self._undo(connection, result)
         except Exception as error:  # noqa: BLE001 (there is no caller left to raise it to)
-            _LOG.error("%r: it succeeded after it was stopped, and could not be undone: %s", self.operation, error)
-        self.fail(stopped(self.operation, "what it had begun was undone"))
+            release(error)
+            what_now = f"it succeeded then, and could not be undone: {words_of(error)}"
+            if broke_the_link(error):
+                what_now += self._undone_later()
+            _LOG.error("%r: %s", self.operation, what_now)
+        self.fail(stopped(self.operation, what_now))
 
 
 class ThreadedOperations:
@@ -131,6 +179,7 @@ class ThreadedOperations:
 
     def __init__(self) -> None:
         self.timer = TimerThread("pyxen-libvirt-timer")
+        self.unanswered = Unanswered(self.timer, self._submit)
         self._changed = threading.Condition()
         self._queue: deque[Callable[[], None]] = deque()
         self._threads = self._idle = 0
@@ -145,6 +194,7 @@ class ThreadedOperations:
             OperationFailed: No thread can be started for it.
         """
         operation = threaded.operation
+        threaded.unanswered = self.unanswered
         with self._changed:
             if not self._open:
                 raise HostClosed("the host was closed")
@@ -178,6 +228,7 @@ class ThreadedOperations:
         with self._changed:
             self._changed.notify_all()
         self.timer.close()
+        self.unanswered.close()
 
     @staticmethod
     def _late(operation: Operation[Any]) -> None:
@@ -190,16 +241,18 @@ class ThreadedOperations:
 
     def _stop(self, threaded: ThreadedOperation[Any]) -> None:
         operation = threaded.operation
-        if not threaded.begun or threaded.waits:
-            stays = what_stays(operation, "pyxen no longer waits for it")
-            threaded.fail(stopped(operation, stays if threaded.begun else "nothing had been done yet"))
+        if not threaded.has_begun():
+            threaded.fail(stopped(operation, "nothing had been done yet"))
+            return
+        if threaded.waits:
+            threaded.fail(stopped(operation, what_stays(operation, "pyxen no longer waits for it")))
             return
         grace = _GRACE
         if threaded.abort is not None:
             try:
                 self._submit(threaded.abort)
             except OperationFailed as error:
-                _LOG.warning("%r cannot be stopped: %s", operation, error)
+                _LOG.warning("%r cannot be stopped: %s", operation, str(error))
         elif operation.stopped == "timeout":
             grace = 0
         if grace:
@@ -246,5 +299,6 @@ class ThreadedOperations:
             try:
                 call()
             except Exception as error:  # noqa: BLE001 (e.g. an abort over a broken link; its operation ends on its own)
-                _LOG.debug("a call failed: %s", error)
+                release(error)
+                _LOG.debug("a call failed: %s", words_of(error))
             del call

@@ -8,6 +8,7 @@ import zlib
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
+from pyxen._common.shown_uri import shown
 from pyxen.backends.memory.machine import DOM0_MIB, Machine
 from pyxen.errors import InvalidArgument
 
@@ -59,7 +60,8 @@ def named_machine(uri: str, verb: str) -> Machine | None:
     """
     prefix, _, name = uri.partition("///")
     if prefix != "memory:" or not name or "/" in name or "?" in name:
-        message = f"{uri!r} is not a host that a domain in memory can move to: give memory:///NAME, or FakeHost.uri"
+        seen = shown(uri)
+        message = f"{seen!r} is not a host that a domain in memory can move to: give memory:///NAME, or FakeHost.uri"
         raise InvalidArgument(message, operation=verb)
     with _lock:
         return _machines.get(name)
@@ -112,4 +114,4 @@ def _options(uri: str, query: str) -> dict[str, Any]:
 
 
 def _refused(uri: str, reason: str) -> InvalidArgument:
-    return InvalidArgument(f"{uri}: {reason}", operation="connect")
+    return InvalidArgument(f"{shown(uri)}: {reason}", operation="connect")

@@ -62,15 +62,15 @@ class Duplicate:
 
 
 def read_until(
-    machine: Machine, operation: Operation[Any], fd: int, is_whole: Callable[[bytes], bool]
+    machine: Machine, operation: Operation[Any], fd: int, is_whole: Callable[[bytearray], bool]
 ) -> Script[bytes]:
-    """Read until the data is whole, or ends. More than that may be read."""
+    """Read until the data is whole, or ends. More than that may be read. `is_whole` is asked after each piece."""
     data = bytearray()
 
     def step() -> bool:
         more = os.read(fd, _CHUNK)
         data.extend(more)
-        return bool(more) and not is_whole(bytes(data))
+        return bool(more) and not is_whole(data)
 
     yield from _move(machine, operation, fd, select.POLLIN, step)
     return bytes(data)

@@ -23,7 +23,7 @@ from pyxen.errors import (
     OperationFailed,
     OperationTimeout,
 )
-from pyxen.operation import Operation, describe
+from pyxen.operation import Operation, completing, describe
 
 __all__ = ["LOST", "Engine", "Script", "Stopped", "Wait", "describe", "failed", "refused", "stopped"]
 
@@ -191,15 +191,16 @@ class Engine:
 
     def _run(self) -> None:
         me = threading.current_thread()
-        while True:
-            with self.changed:
-                if not self._advance() and not self._outbox:
-                    if self.thread is not me:
-                        return
-                    self.clock.idle(self.changed, self._due(), busy=bool(self._tasks))
-                said, self._outbox = self._outbox, deque()
-            for call in said:
-                shielded(call)
+        with completing():
+            while True:
+                with self.changed:
+                    if not self._advance() and not self._outbox:
+                        if self.thread is not me:
+                            return
+                        self.clock.idle(self.changed, self._due(), busy=bool(self._tasks))
+                    said, self._outbox = self._outbox, deque()
+                for call in said:
+                    shielded(call)
 
     def _due(self) -> float | None:
         times = [self._timers[0][0]] if self._timers else []

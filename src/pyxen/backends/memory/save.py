@@ -13,13 +13,13 @@ from typing import Any, Final
 
 from pyxen import libxljson, xlcfg
 from pyxen._common import savefile
+from pyxen._common.allow import check_allowed
 from pyxen._common.atomic_file import appearing_whole, writing
 from pyxen._common.defaults import with_memory
-from pyxen._common.preconditions import check_allowed
 from pyxen.backends.base import Allow
 from pyxen.backends.memory.configuration import kept_config
 from pyxen.backends.memory.descriptors import Duplicate, read_until, write_all
-from pyxen.backends.memory.engine import Script, Stopped, Wait, describe
+from pyxen.backends.memory.engine import Script, Wait, describe
 from pyxen.backends.memory.guests import LIMIT_ROOM_KIB, Guest
 from pyxen.backends.memory.lifecycle import check_there, new_guest
 from pyxen.backends.memory.machine import Machine
@@ -36,6 +36,7 @@ _DESCRIPTOR: Final = "<descriptor>"
 """The name of what is read, in errors."""
 
 _TAIL: Final = struct.Struct("=II")
+_STATE: Final = {"memory": int, "online": int, "answers": bool, "drivers": bool}
 
 
 def save(
@@ -128,7 +129,7 @@ def restore_over(
 ) -> Script[Guest]:
     """Create a domain from a descriptor; a failed restore leaves nothing behind."""
     with file:
-        data = io.BytesIO((yield from read_until(machine, operation, file.fileno(), _is_whole)))
+        data = io.BytesIO((yield from read_until(machine, operation, file.fileno(), _Whole())))
     head = savefile.parse(partial(_take, data), _DESCRIPTOR)
     found = _parsed(operation, head, data.read(), override)
     return (
@@ -146,18 +147,38 @@ def _take(data: io.BytesIO, size: int) -> bytes:
     return taken
 
 
-def _is_whole(found: bytes) -> bool:
-    """Tell whether this is all of a saved domain, or cannot be one."""
-    data = io.BytesIO(found)
-    try:
-        savefile.parse(partial(_take, data), _DESCRIPTOR)
-    except ParseError as error:
-        return "truncated" not in str(error)
-    rest = data.read()
-    if len(rest) < len(_MAGIC) + _TAIL.size:
-        return not rest.startswith(_MAGIC[: len(rest)])
-    size, _ = _TAIL.unpack_from(rest, len(_MAGIC))
-    return not rest.startswith(_MAGIC) or len(rest) >= len(_MAGIC) + _TAIL.size + size
+class _Short(Exception):
+    """There is more of a saved domain than was read; the argument is how many bytes it has at least."""
+
+
+class _Whole:
+    """Tells whether data is all of a saved domain, or cannot be one. It is looked at only when enough has come."""
+
+    def __init__(self) -> None:
+        self._enough = 0
+
+    def __call__(self, found: bytearray) -> bool:
+        if len(found) < self._enough:
+            return False
+        data = io.BytesIO(found)
+
+        def take(size: int) -> bytes:
+            end = data.tell() + size
+            if len(found) < end:
+                raise _Short(end)
+            return data.read(size)
+
+        try:
+            savefile.parse(take, _DESCRIPTOR)
+            if take(len(_MAGIC)) == _MAGIC:
+                size, _ = _TAIL.unpack(take(_TAIL.size))
+                take(size)
+        except ParseError:
+            return True
+        except _Short as short:
+            [self._enough] = short.args
+            return False
+        return True
 
 
 def _restored(
@@ -181,7 +202,7 @@ def _restored(
             yield Wait(until=machine.now() + machine.timing.save, ready=lambda: guest.gone)
         check_there(operation, guest)
         _take_state(operation, guest, state)
-    except (Stopped, OperationFailed):
+    except BaseException:  # whatever it is: the domain is half-made
         machine.remove(guest)
         raise
     machine.introduce(guest)
@@ -208,11 +229,24 @@ def _take_state(operation: Operation[Any], guest: Guest, data: bytes) -> None:
     if len(text) != size or zlib.crc32(text) != checksum or not text:
         operation.log.append(f"the state of the guest has {len(text)} of {size} bytes, or is damaged")
         raise describe(OperationFailed, "damaged: the state of the guest is truncated", operation)
-    state = json.loads(text)
-    guest.memory_kib, guest.online = state["memory"], state["online"]
+    state = _state(text)
+    if state is None or not 1 <= state["online"] <= guest.config.effective_maxvcpus or state["memory"] < 0:
+        raise describe(OperationFailed, "damaged: the state of the guest is not one of memory:///", operation)
+    guest.memory_kib = min(state["memory"], guest.memory_kib + guest.host.free_kib())
+    guest.online = state["online"]
     guest.answers, guest.drivers = state["answers"], state["drivers"]
     guest.limit_kib = guest.target_kib + LIMIT_ROOM_KIB
     guest.booted = True
+
+
+def _state(text: bytes) -> dict[str, Any] | None:
+    """Return the state in a text that `_state_of` wrote; None if it wrote another one."""
+    try:
+        state = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    types = {key: type(value) for key, value in state.items()} if isinstance(state, dict) else {}
+    return state if types == _STATE else None
 
 
 def _read(operation: Operation[Any], path: str, override: DomainConfig | None) -> tuple[DomainConfig, bytes]:

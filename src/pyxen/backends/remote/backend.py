@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -14,12 +13,13 @@ from pyxen.backends.base import Allow, DomainRef
 from pyxen.backends.remote.claims import RemoteClaims
 from pyxen.backends.remote.client import Client
 from pyxen.backends.remote.domain_verbs import RemoteDomains
+from pyxen.backends.remote.lost import events_lost, qmp_events_lost
 from pyxen.backends.remote.store import RemoteStore
 from pyxen.backends.remote.streams import Stream, pair
 from pyxen.backends.store import Store
 from pyxen.config import DomainConfig
 from pyxen.errors import Error, InvalidArgument
-from pyxen.events import Event, EventsLost
+from pyxen.events import Event
 from pyxen.features import Feature, lacking
 from pyxen.operation import Operation
 from pyxen.records.endpoints import ConsoleType
@@ -83,7 +83,7 @@ class RemoteBackend(RemoteDomains):
         return removed
 
     def subscribe(self, on_event: Callable[[Event], None], on_end: Callable[[], None]) -> Callable[[], None]:
-        return self._client.subscribe("subscribe", Event, on_event, lambda _: on_end(), _events_lost)
+        return self._client.subscribe("subscribe", Event, on_event, lambda _: on_end(), events_lost)
 
     def qmp_events(
         self,
@@ -100,7 +100,7 @@ class RemoteBackend(RemoteDomains):
             if not running.done():
                 running.set_result(None)
 
-        subscription = self._client.subscription(QmpEvent, put, over, lambda _: QmpEvent("EVENTS_LOST", {}, None))
+        subscription = self._client.subscription(QmpEvent, put, over, qmp_events_lost)
         beginning = self._client.begin("qmp_events", subscription=subscription, domain=domain, timeout=timeout)
         running.carried_by(lambda _: self._client.cancel(beginning), self._client.deliverer)
         return beginning.map(lambda _: running)
@@ -225,7 +225,3 @@ class RemoteBackend(RemoteDomains):
             return self._client.streams.open(call, source=ours, sink=theirs)
 
         return opened
-
-
-def _events_lost(count: int | None) -> EventsLost:
-    return EventsLost(time=datetime.now(UTC), count=count)

@@ -9,11 +9,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
+from pyxen._common.allow import accepts
 from pyxen._common.shield import shielded
 from pyxen._common.shortage import shortage
 from pyxen.backends.remote.failures import error_of, failure_of
 from pyxen.backends.remote.link import Link
 from pyxen.backends.remote.messages import (
+    VERSION,
     Answer,
     Ask,
     Begun,
@@ -31,7 +33,7 @@ from pyxen.backends.remote.pending import Pending, fail, what_may_be
 from pyxen.backends.remote.streams import Stream
 from pyxen.backends.remote.values import Malformed, codec_of, decoded
 from pyxen.config import DomainConfig
-from pyxen.errors import ConnectFailed, Error, OperationFailed
+from pyxen.errors import ConnectFailed, Error, OperationFailed, UnsupportedFeature
 from pyxen.operation import Operation
 
 __all__ = ["AboutCall", "Calls"]
@@ -183,7 +185,11 @@ class Calls:
     def _answered(self, pending: Pending, message: Answer) -> None:
         if pending.verb.takes_time:
             raise _unfit(pending, message)
-        self._give(message.id, decoded(message.result, pending.verb.result))
+        try:
+            answer = decoded(message.result, pending.verb.result)
+        except Malformed as error:
+            answer = _unknown(pending.verb.name, error)
+        self._give(message.id, answer)
 
     def _progressed(self, pending: Pending, message: Progress) -> None:
         operation = _operation_of(pending, message)
@@ -208,7 +214,7 @@ class Calls:
         try:
             value = decoded(message.result, pending.verb.result)
         except Malformed as error:
-            self.fail(message.id, ConnectFailed(f"{pending.verb.name}: its result cannot be read: {error}"))
+            self.fail(message.id, _unknown(pending.verb.name, error))
             return
         if message.undoable:
             pending.made = value
@@ -274,8 +280,7 @@ class Calls:
     def _item(self, pending: Pending, message: Item) -> None:
         if pending.subscription is None:
             raise _unfit(pending, message)
-        value = decoded(message.value, pending.subscription.item)
-        pending.subscription.come(value, len(message.value), self._deliveries.put)
+        pending.subscription.come(message, self._deliveries.put)
 
     def _over(self, pending: Pending, message: Over) -> None:
         if pending.subscription is None:
@@ -290,14 +295,17 @@ class Calls:
         if allow is None:
             raise _unfit(pending, message)
         pending.allow = None
-        config = decoded(message.config, codec_of(DomainConfig))
+        try:
+            config = decoded(message.config, codec_of(DomainConfig))
+        except Malformed as problem:
+            self._refuse(message.id, pending, _unknown(pending.verb.name, problem))
+            return
 
         def reply() -> None:
             try:
-                allowed = allow(config) is not False
+                allowed = accepts(config, allow)
             except BaseException as error:  # noqa: BLE001 (it is a refusal, and is raised by the call: even an exit)
-                pending.refusal = error
-                self._link.send(Reply(message.id, allowed=False, failure=failure_of(error)))
+                self._refuse(message.id, pending, error)
             else:
                 self._link.send(Reply(message.id, allowed=allowed))
 
@@ -305,14 +313,24 @@ class Calls:
             with shortage(OperationFailed, f"{pending.verb.name}: cannot start a thread for allow"):
                 threading.Thread(target=reply, name="pyxen-remote-allow", daemon=True).start()
         except OperationFailed as error:
-            pending.refusal = error
-            self._link.send(Reply(message.id, allowed=False, failure=failure_of(error)))
+            self._refuse(message.id, pending, error)
+
+    def _refuse(self, number: int, pending: Pending, error: BaseException) -> None:
+        """Have a domain not created, because of an error that the call raises then."""
+        pending.refusal = error
+        self._link.send(Reply(number, allowed=False, failure=failure_of(error)))
 
 
 def _operation_of(pending: Pending, message: AboutCall) -> Operation[Any]:
     if pending.operation is None:
         raise _unfit(pending, message)
     return pending.operation
+
+
+def _unknown(verb: str, error: Malformed) -> Error:
+    """Return the error for a value that means nothing here: those of a newer pyxen may have more. The link goes on."""
+    message = f"{verb}: pyxen {VERSION} here is older than that on the host, update it: it does not know what came: {error}"
+    return UnsupportedFeature(message, feature=verb)
 
 
 def _unfit(pending: Pending, message: AboutCall) -> Malformed:

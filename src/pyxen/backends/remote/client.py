@@ -6,7 +6,7 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from pyxen._common.shortage import shortage
@@ -153,16 +153,20 @@ class Client:
         verb = self._verb(name)
         number, answers = self._send(verb, arguments, Pending(verb))
         try:
-            return self._answer(verb, answers)
+            found = self._heard(verb, answers)
+        except BaseException:  # e.g. Ctrl-C: what the answer would have opened here is closed there
+            self._link.send(Cancel(number))
+            raise
         finally:
             self._calls.forget(number)
+        return _given(found)
 
     def begin(
         self,
         name: str,
         /,
         *,
-        allow: Callable[[DomainConfig], object] | None = None,
+        allow: Callable[[DomainConfig], bool | None] | None = None,
         stream: Callable[[int], Stream] | None = None,
         subscription: Subscription | None = None,
         **arguments: Any,
@@ -204,7 +208,7 @@ class Client:
         item: Any,
         put: Callable[[Any], None],
         end: Callable[[Error | None], None],
-        lost: Callable[[int | None], Any],
+        lost: Callable[[int | None], Sequence[Any]],
         /,
         **arguments: Any,
     ) -> Callable[[], None]:
@@ -233,7 +237,7 @@ class Client:
         item: Any,
         put: Callable[[Any], None],
         end: Callable[[Error | None], None],
-        lost: Callable[[int | None], Any],
+        lost: Callable[[int | None], Sequence[Any]],
     ) -> Subscription:
         """Return what gets the items of an operation; see `begin`."""
         return Subscription(codec_of(item), put, end, lost)
@@ -336,14 +340,19 @@ class Client:
         return self._calls.add(pending, lambda number: Call(number, verb.name, data), stream)
 
     def _answer(self, verb: Verb, answers: queue.SimpleQueue[Any]) -> Any:
+        return _given(self._heard(verb, answers))
+
+    def _heard(self, verb: Verb, answers: queue.SimpleQueue[Any]) -> Any:
+        """Return the answer of a call, which may be an error.
+
+        Raises:
+            ConnectFailed: None has come in time.
+        """
         self.round_trips += 1
         try:
-            found = answers.get(timeout=_TO_ANSWER)
+            return answers.get(timeout=_TO_ANSWER)
         except queue.Empty:
             raise ConnectFailed(f"{verb.name}: {self._where} has not answered within {_TO_ANSWER:.0f} s") from None
-        if isinstance(found, BaseException):
-            raise found
-        return found
 
     def _stop(self, number: int, reason: str | None) -> None:
         if os.getpid() != self._pid:
@@ -411,3 +420,10 @@ class Client:
         what = "; what became of it there is not known: look it up" if pending.made is None else what_may_be(pending)
         self._stop(number, "timeout")
         self._calls.fail(number, ConnectFailed(f"{pending.verb.name}: {why}{what}"))
+
+
+def _given(found: Any) -> Any:
+    """Return an answer, or raise it if it is an error."""
+    if isinstance(found, BaseException):
+        raise found
+    return found

@@ -10,6 +10,7 @@ from typing import Final
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from pyxen._common.shortage import REMEDY, is_shortage
+from pyxen._common.shown_uri import shown
 from pyxen.backends.remote.backend import RemoteBackend
 from pyxen.backends.remote.client import Client
 from pyxen.backends.remote.link import Link
@@ -37,12 +38,12 @@ def path_of(uri: str) -> str:
         UnsupportedFeature: The URI has another form.
         InvalidArgument: The path is not valid.
     """
-    parts = urlsplit(uri)
+    parts, seen = urlsplit(uri), shown(uri)
     if parts.netloc or parts.query or parts.fragment or not uri.startswith("xenlight+unix:///"):
-        raise UnsupportedFeature(f"{uri}: write it as {_FORM}", feature=uri)
+        raise UnsupportedFeature(f"{seen}: write it as {_FORM}", feature=seen)
     path = unquote_to_bytes(parts.path)
     if b"\0" in path or len(path) > LONGEST_PATH:
-        message = f"{uri}: the path of a socket has at most {LONGEST_PATH} bytes, and no null character"
+        message = f"{seen}: the path of a socket has at most {LONGEST_PATH} bytes, and no null character"
         raise InvalidArgument(message, operation="connect")
     return DEFAULT_SOCKET if path == b"/" else os.fsdecode(path)
 

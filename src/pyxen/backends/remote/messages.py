@@ -272,10 +272,11 @@ class Failed(_Message):
 
 
 class Item(_Message):
-    """One more of what a subscription gets."""
+    """One more of what a subscription gets; or so many were lost, None is an unknown number, and the value says that."""
 
     id: Id
     value: Raw
+    lost: Annotated[int, Meta(ge=0)] | None = 0
 
 
 class Over(_Message):

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
-from pyxen._common.shield import shielded
+from pyxen._common.shield import logger, shielded
 from pyxen.backends.refs import DomainRef
+from pyxen.backends.remote.lost import added, lost_with
+from pyxen.backends.remote.messages import VERSION, Item
 from pyxen.backends.remote.streams import Stream
-from pyxen.backends.remote.values import Codec
+from pyxen.backends.remote.values import Codec, Malformed, decoded
 from pyxen.backends.remote.verbs import Verb
 from pyxen.config import DomainConfig
 from pyxen.errors import Error
@@ -19,6 +22,7 @@ from pyxen.operation import Operation
 
 __all__ = ["Pending", "Subscription", "fail", "operation_of", "what_may_be"]
 
+_LOG: Final = logger("pyxen.remote")
 _MOST_UNREAD: Final = 8 << 20
 """The bytes of a subscription that wait to be delivered, above which items are lost."""
 _OVERHEAD: Final = 512
@@ -33,7 +37,7 @@ class Pending:
     operation: Operation[Any] | None = None
     stream: Stream | None = None
     subscription: Subscription | None = None
-    allow: Callable[[DomainConfig], object] | None = None
+    allow: Callable[[DomainConfig], bool | None] | None = None
     refusal: BaseException | None = None
     """What `allow` has raised."""
     made: Any = None
@@ -56,45 +60,71 @@ class Pending:
 
 
 class Subscription:
-    """What gets the items of a subscription, on the delivering thread."""
+    """What gets the items of a subscription, on the delivering thread.
+
+    Args:
+        item: How an item is sent.
+        put: Gets each item.
+        end: Called at the end, with the error if there is one.
+        lost: Returns the items that say that so many were lost; None is an unknown number.
+    """
 
     def __init__(
         self,
         item: Codec,
         put: Callable[[Any], None],
         end: Callable[[Error | None], None],
-        lost: Callable[[int | None], Any],
+        lost: Callable[[int | None], Sequence[Any]],
     ) -> None:
-        self.item, self._put, self._end, self._lost_item = item, put, end, lost
+        self._item, self._put, self._end, self._lost_items = item, put, end, lost
         self._lock = threading.Lock()
-        self._unread = self._lost = 0
+        self._unread = 0
+        self._lost: int | None = 0
+        self._warned = False
         self.wanted = True
 
-    def come(self, value: Any, size: int, deliver: Callable[[Callable[[], None]], None]) -> None:
+    def come(self, message: Item, deliver: Callable[[Callable[[], None]], None]) -> None:
         """Have an item delivered, unless too much waits for that."""
-        size += _OVERHEAD
+        items = self._items_of(message)
+        size = len(message.value) + _OVERHEAD
         with self._lock:
             if self._unread >= _MOST_UNREAD:
-                self._lost += 1
+                for item in items:
+                    self._lost = added(self._lost, lost_with(item))
                 return
             self._unread += size
-        deliver(lambda: self._deliver(value, size))
+        deliver(partial(self._deliver, items, size))
 
-    def _deliver(self, value: Any, size: int) -> None:
+    def _items_of(self, message: Item) -> Sequence[Any]:
+        """Return what a message brings. A newer server may send what is not known here: it counts as lost."""
+        if message.lost != 0:
+            return self._lost_items(message.lost)
+        try:
+            return (decoded(message.value, self._item),)
+        except Malformed as error:
+            if not self._warned:
+                self._warned = True
+                _LOG.warning("pyxen %s here is older than there: update it: %s, which counts as lost", VERSION, error)
+            return self._lost_items(1)
+
+    def _deliver(self, items: Sequence[Any], size: int) -> None:
         with self._lock:
             self._unread -= size
             lost, self._lost = (self._lost, 0) if self._unread == 0 else (0, self._lost)
-        if self.wanted:
-            shielded(self._put, value)
-        if lost and self.wanted:
-            shielded(self._put, self._lost_item(lost))
+        self._put_all(items)
+        if lost != 0:
+            self._put_all(self._lost_items(lost))
+
+    def _put_all(self, items: Sequence[Any]) -> None:
+        for item in items:
+            if self.wanted:
+                shielded(self._put, item)
 
     def over(self, error: Error | None, *, link_lost: bool) -> None:
         """Deliver the end; if the link is lost, say first that items are missing."""
-        if self.wanted:
-            self.wanted = False
-            if link_lost:
-                shielded(self._put, self._lost_item(None))
+        if link_lost:
+            self._put_all(self._lost_items(None))
+        self.wanted = False
         shielded(self._end, error)
 
 

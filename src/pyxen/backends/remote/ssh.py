@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from pyxen._common.piped_program import PipedProgram
+from pyxen._common.shown_uri import shown
 from pyxen.backends.remote.backend import RemoteBackend
 from pyxen.backends.remote.client import Client
 from pyxen.backends.remote.link import Link
@@ -68,29 +69,30 @@ def address_of(uri: str) -> Address:
         UnsupportedFeature: It has another form.
         InvalidArgument: A part is not valid.
     """
+    seen = shown(uri)
     try:
         parts = urlsplit(uri)
         port = parts.port
         query = parse_qs(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
-    except ValueError as error:
-        raise InvalidArgument(f"{uri}: {error}: write it as {_FORM}", operation="connect") from None
+    except ValueError:  # its words have a part of the URI, which may be a part of a password
+        raise InvalidArgument(f"{seen}: it is not valid: write it as {_FORM}", operation="connect") from None
     unknown = sorted(query.keys() - {"command"})
     if parts.scheme != _SCHEME or parts.path not in {"", "/"} or parts.fragment or unknown:
-        raise UnsupportedFeature(f"{uri}: write it as {_FORM}", feature=uri)
+        raise UnsupportedFeature(f"{seen}: write it as {_FORM}", feature=seen)
     if parts.password is not None:
         message = f"{_FORM}: a URI has no password: use a key, and ssh-agent if it has a passphrase"
         raise InvalidArgument(message, operation="connect")
     host = unquote(_host_of(parts.netloc))
     user = None if parts.username is None else unquote(parts.username)
     if not _HOST.fullmatch(host) or (user is not None and not _USER.fullmatch(user)):
-        raise InvalidArgument(f"{uri}: the host or the user is not valid: write it as {_FORM}", operation="connect")
+        raise InvalidArgument(f"{seen}: the host or the user is not valid: write it as {_FORM}", operation="connect")
     if port == 0:
-        raise InvalidArgument(f"{uri}: a port is 1 to 65535: write it as {_FORM}", operation="connect")
+        raise InvalidArgument(f"{seen}: a port is 1 to 65535: write it as {_FORM}", operation="connect")
     if len(query.get("command", ())) > 1:
-        raise InvalidArgument(f"{uri}: the command is given twice: write it as {_FORM}", operation="connect")
+        raise InvalidArgument(f"{seen}: the command is given twice: write it as {_FORM}", operation="connect")
     (program,) = query.get("command", ["pyxen"])
     if not program or program.startswith("-") or not program.isprintable():
-        raise InvalidArgument(f"{uri}: the command is the program pyxen on the host", operation="connect")
+        raise InvalidArgument(f"{seen}: the command is the program pyxen on the host", operation="connect")
     return Address(host, user, port, program)
 
 

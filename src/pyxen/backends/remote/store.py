@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from pyxen.backends.remote.client import Client
+from pyxen.backends.remote.lost import nodes_lost
 from pyxen.backends.store import Nodes, Store, StoreTransaction
 from pyxen.records.xenstore import NodeChange, NodePermissions
 
@@ -72,12 +73,11 @@ class RemoteStore(_RemoteNodes, Store):
     def watch(
         self, paths: Sequence[str], on_change: Callable[[NodeChange], None], on_end: Callable[[], None]
     ) -> Callable[[], None]:
-        first = paths[0] if paths else "/"
         return self._client.subscribe(
             "store_watch",
             NodeChange,
             on_change,
             lambda _: on_end(),
-            lambda _: NodeChange(first, first, lost=True),
+            lambda _: nodes_lost(paths),
             paths=paths,
         )

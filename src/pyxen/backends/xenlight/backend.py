@@ -192,7 +192,7 @@ class XenlightBackend(XenlightHost):
     def suspend(self, domain: DomainRef, *, timeout: float | None) -> Operation[None]:
         operation: Operation[None] = operation_on(domain, "suspend", timeout)
         with self._suspending(domain, operation):
-            return self._context.run(operation, suspend.suspend(self._context, operation, domain.domid))
+            return self._context.run(operation, self._alive(operation, domain, suspend.suspend))
 
     def resume(self, domain: DomainRef) -> Operation[None]:
         check_suspended(self._info("resume", domain))
@@ -210,11 +210,16 @@ class XenlightBackend(XenlightHost):
         timeout: float | None,
     ) -> Operation[None]:
         operation: Operation[None] = operation_on(domain, "save", timeout)
-        how = {"checkpoint": checkpoint, "leave_paused": leave_paused}
         with self._suspending(domain, operation) as info:
-            other = None if config is None else prepare(config)
-            script = save.save(self._context, operation, info.domid, info.uuid, path, other=other, **how)
-            return self._context.run(operation, script)
+            script = partial(
+                save.save,
+                uuid=info.uuid,
+                path=path,
+                other=None if config is None else prepare(config),
+                checkpoint=checkpoint,
+                leave_paused=leave_paused,
+            )
+            return self._context.run(operation, self._alive(operation, domain, script))
 
     def save_over(
         self,
@@ -409,7 +414,8 @@ class XenlightBackend(XenlightHost):
         return self._run("set_vcpus", domain, partial(resources.set_vcpus, vcpus=vcpus))
 
     def vcpus(self, domain: DomainRef) -> tuple[VcpuInfo, ...]:
-        return vcpus.vcpus(self._hypervisor, self._info("vcpus", domain))
+        with self._looking("vcpus", domain) as info:
+            return vcpus.vcpus(self._hypervisor, info)
 
     def pin_vcpu(
         self, domain: DomainRef, vcpu: int | None, cpus: CpuSet | None, cpus_soft: CpuSet | None, *, force: bool
@@ -418,13 +424,15 @@ class XenlightBackend(XenlightHost):
         return self._run("pin_vcpu", domain, script)
 
     def node_affinity(self, domain: DomainRef) -> tuple[int, ...]:
-        return node_affinity.node_affinity(self._hypervisor, self._info("node_affinity", domain).domid)
+        with self._looking("node_affinity", domain) as info:
+            return node_affinity.node_affinity(self._hypervisor, info.domid)
 
     def set_node_affinity(self, domain: DomainRef, nodes: frozenset[int] | None) -> Operation[None]:
         return self._run("set_node_affinity", domain, partial(node_affinity.set_node_affinity, nodes=nodes))
 
     def scheduler(self, domain: DomainRef, vcpu: int | None) -> Scheduler:
-        return schedulers.scheduler(self._hypervisor, self._info("scheduler", domain), vcpu)
+        with self._looking("scheduler", domain) as info:
+            return schedulers.scheduler(self._hypervisor, info, vcpu)
 
     def set_scheduler(
         self, domain: DomainRef, scheduler: Scheduler, vcpu: int | Literal["all"] | None
@@ -486,7 +494,8 @@ class XenlightBackend(XenlightHost):
         return self._run("add_console", domain, script)
 
     def console(self, domain: DomainRef, kind: ConsoleType | None = None, number: int = 0) -> int:
-        return console.open_console(self._hypervisor, self._info("console", domain), kind, number)
+        with self._looking("console", domain) as info:
+            return console.open_console(self._hypervisor, info, kind, number)
 
     def await_console(self, uuid: UUID, creating: Operation[DomainRef]) -> Operation[DomainRef | None]:
         """Wait until a domain has a console: that of its bootloader comes before the domain has been created."""
@@ -497,7 +506,8 @@ class XenlightBackend(XenlightHost):
         return console.console_log(self._info("console_log", domain).name)
 
     def endpoints(self, domain: DomainRef) -> Endpoints:
-        return endpoints.endpoints(self._hypervisor, self._info("endpoints", domain))
+        with self._looking("endpoints", domain) as info:
+            return endpoints.endpoints(self._hypervisor, info)
 
     def wait(
         self, domain: DomainRef, states: Collection[DomainState], *, timeout: float | None

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import TypeVar
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 from pyxen._common.claims import abandoned
@@ -44,7 +44,7 @@ from pyxen.backends.xenlight.uptime import uptimes
 from pyxen.backends.xenlight.xenstore.client import StoreClient
 from pyxen.backends.xenlight.xenstore.watcher import Watcher
 from pyxen.config import CpuSet, DiskFormat, DomainConfig, PciAddress, SchedulerKind
-from pyxen.errors import ConnectFailed
+from pyxen.errors import ConnectFailed, DomainNotFound, Error
 from pyxen.events import Event
 from pyxen.features import Feature, lacking
 from pyxen.operation import Operation
@@ -59,6 +59,9 @@ from pyxen.records.topology import Topology
 __all__ = ["XenlightHost"]
 
 T = TypeVar("T")
+
+_ENDING: Final = frozenset({"destroy", "preserve", "save", "shutdown", "soft_reset"})
+"""Verbs that end a domain themselves, or give it another uuid; their own errors say what has become of it."""
 
 
 class XenlightHost(Backend):
@@ -284,7 +287,48 @@ class XenlightHost(Backend):
         if not self._hypervisor.alive(domain.domid, domain.uuid):
             raise gone(verb, domain.domid, domain.uuid)
         operation: Operation[T] = operation_on(domain, verb, timeout)
-        return self._context.run(operation, script(self._context, operation, domain.domid))
+        return self._context.run(operation, self._alive(operation, domain, script))
+
+    def _alive(
+        self, operation: Operation[T], domain: DomainRef, script: Callable[[Context, Operation[T], int], Script[T]]
+    ) -> Script[T]:
+        """Run a script for a domain; if the domain goes before it or meanwhile, fail with `DomainNotFound`.
+
+        libxl and Xen say all sorts of things about a domain that is gone, and some of libxl's functions succeed.
+        """
+        verb, domid, uuid = operation.verb, domain.domid, domain.uuid
+        if not self._hypervisor.alive(domid, uuid):
+            raise gone(verb, domid, uuid)
+        if verb in _ENDING:
+            return (yield from script(self._context, operation, domid))
+        with self._unless_gone(verb, domain, operation):
+            return (yield from script(self._context, operation, domid))
+
+    @contextlib.contextmanager
+    def _unless_gone(self, verb: str, domain: DomainRef, operation: Operation[Any] | None = None) -> Iterator[None]:
+        """If the block fails and the domain is gone, raise `DomainNotFound`; not if the operation was stopped."""
+        try:
+            yield
+        except DomainNotFound:
+            raise
+        except Error as error:
+            if (operation is not None and operation.stopped is not None) or not self._is_gone(domain):
+                raise
+            raise gone(verb, domain.domid, domain.uuid) from error
+
+    @contextlib.contextmanager
+    def _looking(self, verb: str, domain: DomainRef) -> Iterator[DomainInfo]:
+        """Yield a domain's info to a verb that looks at the domain; see `_unless_gone`."""
+        info = self._info(verb, domain)
+        with self._unless_gone(verb, domain):
+            yield info
+
+    def _is_gone(self, domain: DomainRef) -> bool:
+        """Tell whether a domain is known to be gone."""
+        try:
+            return not self._hypervisor.alive(domain.domid, domain.uuid)
+        except Error:  # Xen does not tell
+            return False
 
     def _of_xen(self, verb: str, script: Callable[[Context, Operation[T]], Script[T]]) -> Operation[T]:
         """Start a script for Xen itself."""

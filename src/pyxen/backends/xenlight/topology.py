@@ -13,7 +13,7 @@ from pyxen.backends.xenlight.libxl.binding import CData, ffi, lib
 from pyxen.errors import OperationFailed
 from pyxen.records.topology import HostCpu, NumaNode, PciPlace, Topology
 
-__all__ = ["host_nodes", "host_topology", "idle_times_ns", "node_cpus"]
+__all__ = ["host_nodes", "host_topology", "idle_times_ns", "node_cpus", "online_sockets"]
 
 PCI_DEVICES: Final = "/sys/bus/pci/devices"
 
@@ -39,6 +39,12 @@ def node_cpus(hypervisor: Hypervisor) -> dict[int, tuple[int, ...]]:
     with hypervisor.handle() as xc:
         cpus = tuple(_host_cpu(number, place, None) for number, place in _cpus(xc))
     return Topology(cpus=cpus, nodes=(), pci=None).node_cpus
+
+
+def online_sockets(hypervisor: Hypervisor) -> list[int]:
+    """Return the numbers of the sockets with CPUs that are online, ascending; there may be gaps."""
+    with hypervisor.handle() as xc:
+        return sorted({socket for _, (_, socket, _) in _cpus(xc) if socket != _UNKNOWN})
 
 
 def host_nodes(hypervisor: Hypervisor) -> tuple[int, ...]:

@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 from uuid import UUID
 
 from pyxen._common.shortage import shortage
+from pyxen._common.still_open import still_open
 from pyxen.backends.xenlight.hypervisor import Hypervisor
 from pyxen.backends.xenlight.libxl.binding import CData, ffi, lib
 from pyxen.backends.xenlight.libxl.error_map import code_name
@@ -530,7 +531,7 @@ class Context:
         self.hypervisor.forked()
         self._workers.forked()
         self.journal.forked()
-        self._lifeline.close()
+        self._lifeline.forked()
         lib.libxl_postfork_child_noexec(self.pointer)
 
     def _running(self) -> list[Operation[Any]]:
@@ -541,7 +542,9 @@ class Context:
             lib.pyxen_ctx_free(self.pointer)
             self.pointer = ffi.NULL
         self._lifeline.close()
-        lib.pyxen_loop_free(self._loop)
+        if self._loop != ffi.NULL:
+            lib.pyxen_loop_free(self._loop)
+            self._loop = ffi.NULL
         self._sink.free()
         os.close(self._wake)
 
@@ -559,7 +562,7 @@ os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 def _close_all() -> None:
-    for context in list(_CONTEXTS):
+    for context in still_open(_CONTEXTS):
         context.close()
 
 

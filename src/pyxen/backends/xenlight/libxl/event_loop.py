@@ -14,7 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from pyxen._common.shield import shielded
 from pyxen._durations import bounded
@@ -22,14 +22,15 @@ from pyxen.backends.xenlight.libxl.binding import CData, ffi, lib
 from pyxen.backends.xenlight.libxl.error_map import stopped
 from pyxen.backends.xenlight.libxl.lock import LIBXL
 from pyxen.backends.xenlight.libxl.log import LogSink
-from pyxen.errors import HostClosed
-from pyxen.operation import Operation
+from pyxen.errors import HostClosed, OperationFailed
+from pyxen.operation import Operation, completing, describe
 
 __all__ = ["TIME_IS_UP", "Arrival", "EventLoop", "LibxlEvent", "Script", "Stopped", "Wait"]
 
 T = TypeVar("T")
 
 _MOST_EVENTS = 64  # per poll; the rest are taken at the next poll
+_BROKEN_DOWN: Final = "libxl's event loop broke down: close the host, and open it again"
 _AGAIN = 0.005  # seconds until the next check of a wait that may not be aborted yet
 
 
@@ -140,6 +141,8 @@ class EventLoop:
         if deadline is not None and deadline <= time.monotonic():
             deadline = None
         with self._gate:
+            if self.disaster is not None:
+                raise self._broken_down(operation)
             if self._closing:
                 raise HostClosed(f"{operation.verb}: the host is closed")
             self._post(lambda: self._begin(operation, script, deadline))
@@ -193,14 +196,18 @@ class EventLoop:
 
     def _run(self) -> None:
         try:
-            self._loop()
+            with completing():
+                self._loop()
         except BaseException as error:
             # No caller may be left waiting for a thread that has ended.
             self.disaster = f"{type(error).__name__}: {error}"
             with self._gate:
                 self._closing = True
             for operation in self.running():
-                self._end(self._tasks[operation], error=error)
+                message = f"how far it came is not known, since {_BROKEN_DOWN}: {self.disaster}"
+                failure = describe(OperationFailed, message, operation)
+                failure.__cause__ = error
+                self._end(self._tasks[operation], error=failure)
             while self._posted:  # submitted operations end in `_begin`
                 self._posted.popleft()()
             raise
@@ -217,18 +224,20 @@ class EventLoop:
     def _begin(self, operation: Operation[Any], script: Script[Any], deadline: float | None) -> None:
         task = _Task(operation, script)
         self._tasks[operation] = task
-        if self._closing:
+        if self._closing and self.disaster is None:
             operation.stop("closed")
         elif deadline is not None and deadline <= time.monotonic():
             operation.stop("timeout")  # others kept the thread busy: each waits for a xenstored that hangs, say
         if operation.stopped is not None:
             self._end(task, error=stopped(operation))
         elif self.disaster is not None:
-            message = f"{operation.verb}: libxl broke down, open the host again: {self.disaster}"
-            self._end(task, error=HostClosed(message))
+            self._end(task, error=self._broken_down(operation))
         else:
             self._sink.adjust()
             self._advance(task, None)
+
+    def _broken_down(self, operation: Operation[Any]) -> HostClosed:
+        return HostClosed(f"{operation.verb}: {_BROKEN_DOWN}: {self.disaster}")
 
     def _advance(self, task: _Task, event: LibxlEvent | BaseException | None) -> None:
         """Run a script to its next wait or its end. None starts it; an exception is raised where it waits."""

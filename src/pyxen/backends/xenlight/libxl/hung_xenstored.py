@@ -19,7 +19,7 @@ from typing import Final, Protocol
 
 from pyxen._common.shield import shielded
 from pyxen.backends.xenlight.libxl.binding import lib
-from pyxen.backends.xenlight.libxl.sockets import connections, sockets
+from pyxen.backends.xenlight.libxl.sockets import connections, replace_by_null, sockets
 from pyxen.backends.xenlight.xenstore.connection import answers, silent
 from pyxen.backends.xenlight.xenstore.turns import Turns
 
@@ -27,6 +27,7 @@ __all__ = ["WATCH", "Lifeline", "Watched"]
 
 _LONG: Final = 2.0  # seconds that a call may take before xenstored is asked whether it answers
 _PAUSE: Final = 1.0  # seconds between looks
+_OPENING: Final = 20.0  # seconds in which libxl opens, or what it waits for has been cut off
 
 
 class Watched(Protocol):
@@ -53,9 +54,9 @@ class _Watch:
         """Begin with nothing, in the child of a fork too: there the thread is the parent's, and a lock may be held."""
         self._watched: weakref.WeakSet[Watched] = weakref.WeakSet()
         self._wake = threading.Event()
-        self._gate = threading.RLock()  # reentrant, as `opening` is
+        self._gate = threading.RLock()  # reentrant: a signal handler may open a host, too
         self._thread: threading.Thread | None = None
-        self.opening = Turns(threading.RLock())  # reentrant: a signal handler may open a host, too
+        self.opening = Turns(_OPENING)
         """The turns of threads that have libxl open a connection."""
 
     def add(self, watched: Watched) -> None:
@@ -81,22 +82,34 @@ class _Watch:
         self._wake.set()
 
     def _run(self) -> None:
-        while True:
-            self._wake.wait()
-            self._wake.clear()
-            while self._is_busy():
-                time.sleep(_PAUSE)
-                shielded(self._look)
+        try:
+            while self._goes_on():
+                self._wake.wait()
+                self._wake.clear()
+                while self._is_busy():
+                    time.sleep(_PAUSE)
+                    shielded(self._look)
+        finally:
             with self._gate:
-                if not self._watched:
-                    self._thread = None
-                    return
+                if self._thread is threading.current_thread():
+                    self._thread = None  # whatever ended it, the next that is looked at starts another one
+
+    def _goes_on(self) -> bool:
+        """Tell whether the thread is still needed."""
+        with self._gate:
+            if not self._watched and self._thread is threading.current_thread():
+                self._thread = None
+            return self._thread is threading.current_thread()
+
+    def _all(self) -> list[Watched]:
+        with self._gate:  # none is added meanwhile, which would end the iteration
+            return list(self._watched)
 
     def _is_busy(self) -> bool:
-        return any(watched.busy for watched in list(self._watched))
+        return any(watched.busy for watched in self._all())
 
     def _look(self) -> None:
-        late = [watched for watched in list(self._watched) if _is_late(watched)]
+        late = [watched for watched in self._all() if _is_late(watched)]
         if late and not answers():
             for watched in late:
                 if _is_late(watched):
@@ -139,7 +152,7 @@ class Lifeline:
             finally:
                 self._opener = None
                 WATCH.remove(self)
-            self.close()
+            self.close()  # the one before it, which libxl has lost
             self._socket = opened
             if self._was_late:
                 raise silent()
@@ -185,10 +198,27 @@ class Lifeline:
             _shut_down(self._socket)
 
     def close(self) -> None:
-        """Close the duplicate."""
+        """Shut down the connection, which libxl has closed, and close the duplicate.
+
+        A child of a fork may still have libxl's descriptor. xenstored would go on to queue events for it.
+        """
+        self.cut()
         if self._socket is not None:
             self._socket.close()
             self._socket = None
+
+    def forked(self) -> None:
+        """Close the copy of the connection in the child of a fork, with which its watches would outlive the parent.
+
+        libxl is not used in the child any more, but has kept the number of its descriptor.
+        """
+        if self._socket is None:
+            return
+        inode = os.fstat(self._socket.fileno()).st_ino
+        self._socket.close()
+        self._socket = None
+        with contextlib.suppress(OSError):  # no more descriptors, or no /proc
+            replace_by_null(inode)
 
 
 def _shut_down(connection: socket.socket) -> None:

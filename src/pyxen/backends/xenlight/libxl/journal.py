@@ -7,8 +7,10 @@ lives. A file without a lock belongs to a process that is gone. Domains whose uu
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Collection, Iterator
+from typing import Final
 from uuid import UUID, uuid4
 
 from pyxen._common.process_lock import lock_file, unlock_file
@@ -23,21 +25,27 @@ _LOG = logger("pyxen")
 _SLOT = 16  # bytes of a uuid
 _FREE = bytes(_SLOT)
 _SUFFIX = ".creating"
+_FOR_GOOD: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+"""Why the file cannot be made, now and later. Anything else may pass."""
 
 
 class Journal:
-    """The file of a context, made with the first domain. Without permission to write it, nothing is recorded."""
+    """The file of a context, made with the first domain. Without permission to write it, nothing is recorded.
+
+    Where it cannot be made for want of descriptors, memory or room, it is tried again with the next domain.
+    """
 
     def __init__(self, folder: str = FOLDER) -> None:
         self._folder = folder
         self._fd: int | None = None
         self._path = ""
+        self._gives_up = False
         self._slots: list[bool] = []
 
     @contextlib.contextmanager
     def noting(self, uuid: UUID) -> Iterator[None]:
         """Record that a domain is being created; remove the record afterwards, whether the create succeeded or not."""
-        if not self._path:
+        if self._fd is None and not self._gives_up:
             self._open()
         slot = self._slots.index(False) if False in self._slots else len(self._slots)
         self._slots[slot : slot + 1] = [True]
@@ -50,6 +58,7 @@ class Journal:
 
     def close(self) -> None:
         """Remove the file."""
+        self._gives_up = True
         if self._fd is not None:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self._path)
@@ -57,12 +66,12 @@ class Journal:
 
     def forked(self) -> None:
         """Release it in the child of a fork: the file belongs to the parent."""
+        self._gives_up = True
         if self._fd is not None:
             unlock_file(self._fd)
             self._fd = None
 
     def _open(self) -> None:
-        self._path = self._folder  # set first, so that this is tried only once
         try:
             os.makedirs(self._folder, mode=0o755, exist_ok=True)  # the socket of `pyxen serve` is there, too
             while self._fd is None:
@@ -74,6 +83,7 @@ class Journal:
                 elif fd is not None:
                     unlock_file(fd)
         except OSError as error:
+            self._gives_up = error.errno in _FOR_GOOD
             _LOG.debug("no journal of what is being created: %s", error)
 
     def _write(self, slot: int, data: bytes) -> None:

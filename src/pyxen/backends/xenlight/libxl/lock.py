@@ -12,10 +12,15 @@ import contextlib
 import os
 import threading
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from typing import Final
 
 from pyxen.backends.xenlight.libxl.binding import lib
 
 __all__ = ["LIBXL"]
+
+
+_NOT_HELD: Final = contextlib.nullcontext()
 
 
 class _Lock:
@@ -33,12 +38,12 @@ class _Lock:
         self._owner = None
         lib.pyxen_unlock()
 
-    @contextlib.contextmanager
-    def released(self) -> Iterator[None]:
+    def released(self) -> AbstractContextManager[None]:
         """Release it temporarily, if this thread holds it, for slow work that does not use libxl."""
-        if self._owner != threading.get_ident():
-            yield
-            return
+        return self._released() if self._owner == threading.get_ident() else _NOT_HELD
+
+    @contextlib.contextmanager
+    def _released(self) -> Iterator[None]:
         self.__exit__()
         try:
             yield

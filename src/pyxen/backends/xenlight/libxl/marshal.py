@@ -17,7 +17,7 @@ from uuid import UUID
 from pyxen import libxljson
 from pyxen._common.host_files import files_of_config
 from pyxen._printable import printable
-from pyxen.backends.xenlight.libxl.binding import CData, ffi, lib, release
+from pyxen.backends.xenlight.libxl.binding import CData, c_text, ffi, lib, release
 from pyxen.backends.xenlight.libxl.error_map import BACKEND
 from pyxen.backends.xenlight.libxl.fatal_configs import check_not_fatal
 from pyxen.config import DomainConfig
@@ -156,7 +156,7 @@ def structure(context: CData, ctype: str, text: str) -> CData:
     value = ffi.new(f"{ctype} *")
     getattr(lib, f"{ctype}_init")(value)
     value = ffi.gc(value, getattr(lib, f"{ctype}_dispose"))
-    if getattr(lib, f"{ctype}_from_json")(context, value, text.encode()) != 0:
+    if getattr(lib, f"{ctype}_from_json")(context, value, c_text(text)) != 0:
         what = "configuration" if ctype == "libxl_domain_config" else ctype.removeprefix("libxl_")
         # The values stay out of the message, since one may be a password.
         keys = ", ".join(map(printable, json.loads(text)))

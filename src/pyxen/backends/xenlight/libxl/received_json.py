@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from pyxen import libxljson
-from pyxen._common.preconditions import check_allowed
+from pyxen._common.allow import check_allowed
 from pyxen._common.shield import logger
 from pyxen._printable import printable
 from pyxen.backends.base import Allow

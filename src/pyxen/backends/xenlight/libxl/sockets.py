@@ -9,20 +9,40 @@ from collections.abc import Callable, Collection, Iterator
 
 from pyxen._common.shortage import is_shortage
 
-__all__ = ["connections", "sockets"]
+__all__ = ["connections", "replace_by_null", "sockets"]
 
 
 def sockets() -> set[int]:
     """Return the inodes of this process's sockets. They tell sockets apart, whatever their descriptors are."""
-    found = set()
+    return {inode for _, inode in _sockets()}
+
+
+def _sockets() -> Iterator[tuple[int, int]]:
+    """Yield descriptor and inode of each of this process's sockets."""
     for fd in _descriptors():
         try:
             status = os.fstat(fd)
         except OSError:  # it is closed by now
             continue
         if stat.S_ISSOCK(status.st_mode):
-            found.add(status.st_ino)
-    return found
+            yield fd, status.st_ino
+
+
+def replace_by_null(inode: int) -> None:
+    """Close a socket wherever it is open in this process. Its descriptors become those of ``/dev/null``.
+
+    So whoever still knows their numbers meets no file that was opened later.
+
+    Raises:
+        OSError: This process may have no more descriptors.
+    """
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        for fd, other in _sockets():
+            if other == inode:
+                os.dup2(null, fd, inheritable=False)
+    finally:
+        os.close(null)
 
 
 def connections(is_peer: Callable[[object], bool], known: Collection[int] = ()) -> Iterator[socket.socket]:

@@ -16,6 +16,7 @@ from pyxen.backends.xenlight.libxl.context import Context
 from pyxen.backends.xenlight.libxl.error_map import describe, raise_failure
 from pyxen.backends.xenlight.libxl.event_loop import Script
 from pyxen.backends.xenlight.libxl.marshal import Prepared
+from pyxen.backends.xenlight.libxl.received_json import Received
 from pyxen.backends.xenlight.migration.migrate import head
 from pyxen.backends.xenlight.migration.peer_channel import Lost, PeerChannel
 from pyxen.backends.xenlight.migration.stream_relay import Passed, relay_from, relay_to
@@ -111,8 +112,7 @@ def restore_over(
         channel.wake = threaded.wake
         found: list[tuple[int, UUID]] = []
 
-        def make(head: savefile.Head, operation: Operation[Any], fd: int, passed: Passed) -> Script[None]:
-            received = received_config(operation, head, override, SOURCE, allow)
+        def make(received: Received, operation: Operation[Any], fd: int, passed: Passed) -> Script[None]:
             new = override is not None and override.uuid is None
             stream = Stream(fd, passed)
             making = restored(context, operation, received, stream, new=new, paused=paused, autoballoon=autoballoon)
@@ -121,7 +121,8 @@ def restore_over(
 
         try:
             first = savefile.parse(channel.read, SOURCE)
-            relay_to(threaded, channel, lambda *pipe: make(first, *pipe))
+            received = received_config(threaded.operation, first, override, SOURCE, allow)
+            relay_to(threaded, channel, lambda *pipe: make(received, *pipe))
         except Lost as lost:
             message = f"not a saved domain, or truncated: it ends where libxl's stream begins, or before ({lost})"
             raise ParseError(message, source=SOURCE) from lost

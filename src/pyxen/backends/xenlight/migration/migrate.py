@@ -22,7 +22,8 @@ from pyxen.backends.xenlight.migration import protocol, remus_stream
 from pyxen.backends.xenlight.migration.peer_channel import Lost, PeerChannel
 from pyxen.backends.xenlight.migration.peer_command import PeerCommand
 from pyxen.backends.xenlight.migration.stream_relay import Passed, relay_from, relay_to
-from pyxen.backends.xenlight.operations.lifecycle import Made, end, remove, rename
+from pyxen.backends.xenlight.operations.lifecycle import Made, end, half_made, remove, rename
+from pyxen.backends.xenlight.operations.names import reserved_uuid
 from pyxen.backends.xenlight.operations.room import await_memory
 from pyxen.backends.xenlight.operations.save import create_from_stream, received_config, sent_config
 from pyxen.backends.xenlight.operations.suspend import Asked, let_go_on
@@ -198,23 +199,24 @@ def receive(
         remus: Receive checkpoints, and start the domain when no more arrive.
         paused: Leave the domain paused.
         allow: Called with the configuration before anything is created; it refuses by returning False or raising. It
-            runs on the event loop's thread, where all other operations of the host wait for it.
+            runs on the operation's thread.
         autoballoon: Whether dom0 gives up memory for it; None: as the host is set up.
         lockfile: The file of xl's lock, which is held meanwhile; None: none is.
     """
 
     def work(threaded: ThreadedOperation) -> tuple[int, UUID]:
         channel.wake = threaded.wake
+        arriving = _DomainAtDestination(
+            context, threaded, channel, lockfile, remus=remus, paused=paused, allow=allow, autoballoon=autoballoon
+        )
         try:
-            arriving = _DomainAtDestination(
-                context, threaded, channel, lockfile, remus=remus, paused=paused, allow=allow, autoballoon=autoballoon
-            )
             return protocol.receive_backup(channel, arriving) if remus else protocol.receive(channel, arriving)
         except Lost as error:
             message = f"{error}; nothing of the domain is left here"
             raise describe(MigrationFailed, message, threaded.operation) from error
         finally:
             channel.close()
+            arriving.forget()
 
     return work
 
@@ -248,8 +250,10 @@ class _DomainAtDestination:
         self._uuid = UUID(int=0)
 
     def restore(self, head: savefile.Head, channel: PeerChannel) -> None:
+        document = received_config(self._threaded.operation, head, None, _STREAM, self._allow).document
+
         def script(operation: Operation[Any], fd: int, passed: Passed) -> Script[None]:
-            restoring = self._restore(head, operation, fd, passed)
+            restoring = self._restore(document, operation, fd, passed)
             return locked(self._context, operation, self._lockfile, self._autoballoon, restoring)
 
         relay_to(self._threaded, channel, script)
@@ -260,15 +264,19 @@ class _DomainAtDestination:
     def remove(self) -> None:
         self._threaded.do(self._remove, undoing=True)
 
-    def _restore(self, head: savefile.Head, operation: Operation[Any], fd: int, passed: Passed) -> Script[None]:
+    def forget(self) -> None:
+        """Count it no longer among the domains that are being made, whatever has become of it."""
+        self._noting.close()
+
+    def _restore(self, document: dict[str, Any], operation: Operation[Any], fd: int, passed: Passed) -> Script[None]:
         context = self._context
-        document = received_config(operation, head, None, _STREAM, self._allow).document
         self._name = document["c_info"]["name"]
         self._threaded.operation.subject = operation.subject = self._name
         document["c_info"]["name"] = self._name + INCOMING
         text = json.dumps(document)
         config = domain_config(context.pointer, text)
         self._uuid = UUID(bytes=bytes(ffi.buffer(ffi.addressof(config.c_info, "uuid"), 16)))
+        self._noting.enter_context(reserved_uuid(operation, self._uuid))
         self._check_free(operation)
         before = {info.domid for info in self._twins()}
         self._noting.enter_context(context.building(self._uuid))
@@ -289,7 +297,8 @@ class _DomainAtDestination:
     def _why_not_restored(self, operation: Operation[Any], made: Made, before: set[int]) -> Error | Lost | None:
         """Return the exception for what arrived: None if it is whole. A half-made domain is looked for first."""
         if made.domid == NO_DOMID:
-            self._domid = next((info.domid for info in self._twins() if info.domid not in before), NO_DOMID)
+            name = self._name + INCOMING
+            self._domid = half_made(self._context, self._uuid, name, before, with_names=not made.hung)
         if made.code == 0 and self._remus:
             return None  # the source is lost, and this may be the only copy: nothing may stop it now
         if operation.stopped is not None:

@@ -93,7 +93,7 @@ class PeerChannel:
         Raises:
             Lost: The other end closed before sending them.
         """
-        data = b""
+        data = bytearray()  # which grows in place: the other end may send it in tiny pieces
         while len(data) < size:
             self._wait(self.read_fd, select.POLLIN)
             try:
@@ -105,7 +105,7 @@ class PeerChannel:
             if not more:
                 raise Lost(f"{self._peer} is gone")
             data += more
-        return data
+        return bytes(data)
 
     def expect(self, message: bytes, what: str) -> None:
         """Read a message, which must be the next thing that the other end sends.

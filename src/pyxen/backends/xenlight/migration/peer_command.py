@@ -22,15 +22,26 @@ def command(
         InvalidArgument: The destination is not valid.
     """
     if not isinstance(destination, str):
-        if not destination or paused:
-            problem = "a command says -p itself; leave paused out" if destination else "the command is empty"
+        words = _words(destination, verb)
+        if not words or paused:
+            problem = "a command says -p itself; leave paused out" if words else "the command is empty"
             raise InvalidArgument(problem, operation=verb)
-        return tuple(destination)
+        return words
     # ssh would take "-oProxyCommand=..." for an option; a space suggests a whole command.
     if not destination or destination.startswith("-") or " " in destination:
         message = f"{destination!r} is not a host: give one as for ssh, root@host2, or a command as a list"
         raise InvalidArgument(message, operation=verb)
     return ("ssh", destination, "xl", "migrate-receive", *(["-r"] if remus else []), *(["-p"] if paused else []))
+
+
+def _words(command: object, verb: str) -> tuple[str, ...]:
+    """Return the words of a command that is a list of strings."""
+    if isinstance(command, Sequence):
+        words = tuple(word for word in command if isinstance(word, str))
+        if len(words) == len(command):
+            return words
+    message = f"{command!r} is no destination: give a host as for ssh, root@host2, or a command as a list of strings"
+    raise InvalidArgument(message, operation=verb)
 
 
 class PeerCommand(PipedProgram):

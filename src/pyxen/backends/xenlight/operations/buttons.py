@@ -8,6 +8,7 @@ from pyxen.backends.xenlight.libxl.binding import lib
 from pyxen.backends.xenlight.libxl.context import Context
 from pyxen.backends.xenlight.libxl.error_map import raise_failure
 from pyxen.backends.xenlight.libxl.event_loop import Script
+from pyxen.backends.xenlight.operations.effects import present
 from pyxen.operation import Operation
 from pyxen.records.info import Trigger
 
@@ -16,8 +17,7 @@ __all__ = ["send_sysrq", "send_trigger"]
 
 def send_trigger(context: Context, operation: Operation[None], domid: int, trigger: Trigger, vcpu: int) -> Script[None]:
     """Press a virtual button, or interrupt a vCPU, as ``xl trigger``."""
-    info = context.hypervisor.domain(domid)
-    check_vcpu(domid, vcpu, 0 if info is None else info.maxvcpus, operation.verb)
+    check_vcpu(domid, vcpu, present(context, operation, domid).maxvcpus, operation.verb)
     number = getattr(lib, f"LIBXL_TRIGGER_{trigger.name}")
     code = yield from context.complete(lambda how: lib.libxl_send_trigger(context.pointer, domid, number, vcpu, how))
     raise_failure(operation, code)

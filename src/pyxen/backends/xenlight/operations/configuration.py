@@ -39,7 +39,7 @@ def retrieved(context: Context, operation: Operation[Any], domid: int) -> Script
     if record and (reason := unreadable(record)) is not None:
         raise reason
     if record and _only_qemu_is_missing(context, operation, domid, code):
-        return domain_config(context.pointer, record.decode())
+        return domain_config(context.pointer, record.decode(errors="surrogateescape"))
     raise_failure(operation, code)
     context.check_connected()  # otherwise, libxl finds no devices, and does not say that it failed
     return found

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
-from collections.abc import Iterable
+import time
+from collections.abc import Collection, Iterable
 from typing import Any, Final
 from uuid import UUID, uuid4
 
@@ -24,11 +26,13 @@ from pyxen.backends.xenlight.hypervisor import Hypervisor, refused
 from pyxen.backends.xenlight.libxl.binding import c_text, ffi, lib
 from pyxen.backends.xenlight.libxl.context import Context
 from pyxen.backends.xenlight.libxl.error_map import BACKEND, describe, failure, raise_failure
-from pyxen.backends.xenlight.libxl.event_loop import Script
+from pyxen.backends.xenlight.libxl.event_loop import Script, Wait
 from pyxen.backends.xenlight.operations.cpu_bitmaps import bitmap, cpus_of
+from pyxen.backends.xenlight.operations.effects import availability, check_written
+from pyxen.backends.xenlight.operations.effects import present as domain_info
 from pyxen.backends.xenlight.topology import node_cpus
 from pyxen.config import CpuSet, SchedulerKind
-from pyxen.errors import Error, NotFound, OperationFailed, UnsupportedFeature
+from pyxen.errors import ConnectFailed, Error, GuestTimeout, OperationFailed, UnsupportedFeature, XenstoreError
 from pyxen.operation import Operation
 from pyxen.records.scheduling import CpupoolInfo, CpupoolKey, CpupoolRef
 
@@ -39,6 +43,11 @@ _KINDS: Final = {
 }
 """The schedulers by their numbers, which are the same in Xen and in libxl."""
 
+TO_GO_OFFLINE: Final = 10.0
+"""Seconds that dom0 has to take vCPUs offline, as for xl."""
+
+_LOOK_AGAIN: Final = 0.1  # seconds between looks whether it has
+
 _ANY: Final = 0xFFFFFFFF
 """LIBXL_CPUPOOL_POOLID_ANY, a macro that the preprocessor has eaten."""
 
@@ -47,7 +56,7 @@ def pools(hypervisor: Hypervisor) -> list[CpupoolInfo]:
     """Return the CPU pools, sorted by number."""
     infos = hypervisor.glance()
     found = _found(hypervisor)
-    nodes = [f"/local/pool/{number}/{node}" for number, _, _ in found for node in ("name", "uuid")]
+    nodes = [f"{_path(number)}/{node}" for number, _, _ in found for node in ("name", "uuid")]
     texts = iter(hypervisor.read_all(nodes))
     return [
         CpupoolInfo(
@@ -122,13 +131,26 @@ def _create(
         if poolid[0] != _ANY:
             _take_back(context, poolid[0])
         raise _why_not_created(operation, kind, present, code)
+    path = _path(poolid[0])
+    try:
+        check_written(context, operation, {f"{path}/name": name, f"{path}/uuid": str(uuid)})
+    except Error:
+        _take_back(context, poolid[0])
+        raise
     return CpupoolRef(poolid[0], uuid)
+
+
+def _path(number: int) -> str:
+    """Return libxl's folder in xenstore for a pool."""
+    return f"/local/pool/{number}"
 
 
 def _take_back(context: Context, number: int) -> None:
     """Destroy a pool that a failed create has left; libxl leaves it in Xen if it could not write it to xenstore."""
-    if any(pool.number == number for pool in pools(context.hypervisor)):
+    if any(found == number for found, _, _ in _found(context.hypervisor)):
         lib.libxl_cpupool_destroy(context.pointer, number)
+    with contextlib.suppress(ConnectFailed, XenstoreError):  # what has failed says why
+        context.hypervisor.remove(_path(number))
 
 
 def _why_not_created(
@@ -148,6 +170,16 @@ def destroy(context: Context, operation: Operation[Any], key: CpupoolKey) -> Non
     pool = find_pool(pools(context.hypervisor), key, operation.verb)
     check_destroyable(pool, operation.verb)
     raise_failure(operation, lib.libxl_cpupool_destroy(context.pointer, pool.number))
+    _forget(context, operation, pool.number)
+
+
+def _forget(context: Context, operation: Operation[Any], number: int) -> None:
+    """Check that xenstore has nothing of a destroyed pool: the next pool with its number would get its name."""
+    path = _path(number)
+    if context.hypervisor.directory(path):  # libxl does not look whether xenstored has removed it
+        context.hypervisor.remove(path)
+        fate = f". The pool is destroyed: remove {path}"
+        check_written(context, operation, {f"{path}/name": None, f"{path}/uuid": None}, fate)
 
 
 @at_once
@@ -156,7 +188,12 @@ def rename(context: Context, operation: Operation[Any], key: CpupoolKey, name: s
     present = pools(context.hypervisor)
     pool = find_pool(present, key, operation.verb)
     check_new_name(name, present, operation.verb, pool)
-    raise_failure(operation, lib.libxl_cpupool_rename(context.pointer, c_text(name), pool.number))
+    _rename(context, operation, pool.number, name)
+
+
+def _rename(context: Context, operation: Operation[Any], number: int, name: str) -> None:
+    raise_failure(operation, lib.libxl_cpupool_rename(context.pointer, c_text(name), number))
+    check_written(context, operation, {f"{_path(number)}/name": name})
 
 
 @at_once
@@ -211,20 +248,75 @@ def set_cpupool(context: Context, operation: Operation[Any], domid: int, key: Cp
 
 
 def split(context: Context, operation: Operation[Any]) -> Script[None]:
-    """Make a CPU pool of each NUMA node, as ``xl cpupool-numa-split``."""
+    """Make a CPU pool of each NUMA node, as ``xl cpupool-numa-split``. A split that fails is undone."""
     present = pools(context.hypervisor)
     check_one_pool(present, operation.verb)
     first = find_pool(present, FIRST_POOL, operation.verb)
+    dom0 = domain_info(context, operation, 0)
+    nodes = [*availability(0, dom0.maxvcpus, 0)]
+    online = [vcpu for vcpu, text in enumerate(context.hypervisor.read_all(nodes)) if text != "offline"]
+    made: list[int] = []
+    try:
+        yield from _divide(context, operation, first, dom0.maxvcpus, made)
+    except Exception as error:  # also `Stopped`
+        try:
+            yield from _undivide(context, operation, first, online, made)
+        except Error as more:
+            if isinstance(error, Error):
+                error.message += f"; it is not undone: {more}"
+        raise
+
+
+def _divide(
+    context: Context, operation: Operation[Any], first: CpupoolInfo, maxvcpus: int, made: list[int]
+) -> Script[None]:
     # dom0's pool becomes that of the node with the first CPU.
     (own, cpus), *others = sorted(node_cpus(context.hypervisor).items(), key=lambda node: min(node[1]))
     _add(context, operation, first, [cpu for cpu in cpus if cpu not in first.cpus])
-    raise_failure(operation, lib.libxl_cpupool_rename(context.pointer, f"Pool-node{own}".encode(), FIRST_POOL))
-    dom0 = context.hypervisor.domain(0)
-    if dom0 is None:
-        raise describe(NotFound, "there is no domain 0", operation)
-    online = bitmap(context, operation, range(min(len(cpus), dom0.maxvcpus)))
-    code = yield from context.complete(lambda how: lib.libxl_set_vcpuonline(context.pointer, 0, online, how))
+    _rename(context, operation, FIRST_POOL, f"Pool-node{own}")
+    wanted = min(len(cpus), maxvcpus)
+    code = yield from _set_online(context, operation, range(wanted))
     raise_failure(operation, code)
+    check_written(context, operation, availability(0, maxvcpus, wanted))
+    late = time.monotonic() + TO_GO_OFFLINE
+    while _online(context, operation) > wanted:
+        if time.monotonic() > late:
+            message = f"dom0 does not take its vCPUs from {wanted} on offline: do it there, or boot it with so many"
+            raise describe(GuestTimeout, message, operation)
+        yield Wait(context.token(), until=time.monotonic() + _LOOK_AGAIN)
     for node, members in others:
         _remove(context, operation, first, [cpu for cpu in members if cpu in first.cpus])
-        _create(context, operation, f"Pool-node{node}", members, first.scheduler, present)
+        pool = _create(context, operation, f"Pool-node{node}", members, first.scheduler, [first])
+        made.append(pool.number)
+
+
+def _undivide(
+    context: Context, operation: Operation[Any], first: CpupoolInfo, online: Collection[int], made: Iterable[int]
+) -> Script[None]:
+    """Make the first pool, which was the only one, what it was. This cannot be stopped."""
+    for number in made:
+        _take_back(context, number)
+    has = next(cpus for number, _, cpus in _found(context.hypervisor) if number == FIRST_POOL)
+    _add(context, operation, first, [cpu for cpu in first.cpus if cpu not in has])
+    _remove(context, operation, first, [cpu for cpu in has if cpu not in first.cpus])
+    if first.name is not None:
+        _rename(context, operation, FIRST_POOL, first.name)
+    code = yield from _set_online(context, operation, online, abortable=False)
+    raise_failure(operation, code)
+
+
+def _set_online(
+    context: Context, operation: Operation[Any], vcpus: Iterable[int], *, abortable: bool = True
+) -> Script[int]:
+    """Let dom0 use these of its vCPUs, and return libxl's code."""
+    online = bitmap(context, operation, vcpus)
+    return (
+        yield from context.complete(
+            lambda how: lib.libxl_set_vcpuonline(context.pointer, 0, online, how), abortable=abortable
+        )
+    )
+
+
+def _online(context: Context, operation: Operation[Any]) -> int:
+    """Return how many vCPUs dom0 uses."""
+    return domain_info(context, operation, 0).vcpus

@@ -39,7 +39,7 @@ from pyxen.backends.xenlight.operations.lifecycle import is_there
 from pyxen.backends.xenlight.operations.monitor import has_qemu
 from pyxen.backends.xenlight.operations.qmp import has_ended
 from pyxen.backends.xenlight.sysfs import is_unplugged
-from pyxen.config import Disk, DiskBackend, DiskFormat, DomainType, Part, Pci, UsbDev, Vif
+from pyxen.config import Disk, DiskBackend, DiskFormat, DomainType, Part, Pci, UsbCtrl, UsbDev, Vif
 from pyxen.config.vdev import vdev_number
 from pyxen.errors import (
     ConnectFailed,
@@ -47,6 +47,7 @@ from pyxen.errors import (
     Error,
     GuestTimeout,
     InvalidArgument,
+    InvalidState,
     NotFound,
     OperationFailed,
     QmpError,
@@ -58,6 +59,9 @@ from pyxen.operation import Operation
 __all__ = ["attach", "change_disc", "detach"]
 
 D = TypeVar("D", bound=Part)
+
+_USB_DEVICE: Final = kind_of(UsbDev())
+_USB_CONTROLLER: Final = kind_of(UsbCtrl())
 
 _NO_DEVICE_MODEL: Final = re.compile(
     "device model required but not running|Failed to connect to QMP socket .*: No such file"
@@ -123,6 +127,9 @@ def attach(context: Context, operation: Operation[D], domid: int, guest: DomainT
         raise needs_qemu(device, BACKEND)
     if backendless := no_backend_of(operation, [device], partial(is_there, context)):
         raise backendless  # libxl would leave nodes of the device, and then refuse every other one of this kind
+    controllers = None if kind is not _USB_DEVICE else _Controllers(context, domid)
+    if controllers is not None:
+        controllers.check(operation, guest, device)
     known = context.hypervisor.directory(_folder(domid, kind))
     struct = structure(context.pointer, kind.ctype, json.dumps(document))
     add = getattr(lib, kind.add or f"{kind.ctype}_add", None)
@@ -148,7 +155,41 @@ def attach(context: Context, operation: Operation[D], domid: int, guest: DomainT
         yield from _take_back(context, domid, kind, made)
         with contextlib.suppress(ConnectFailed, XenstoreError):
             _clear_remnants(context, domid, kind, known, made)
+            if controllers is not None:
+                yield from controllers.remove_new()
     raise error
+
+
+class _Controllers:
+    """The USB controllers of a domain before a USB device is attached.
+
+    libxl makes another one where none has a free port. If the device cannot be attached, that one stays; and QEMU is
+    not told of an emulated one, so that every later device fails, too.
+    """
+
+    def __init__(self, context: Context, domid: int) -> None:
+        self._context, self._domid = context, domid
+        self._present = _Present(context, domid, _USB_CONTROLLER, UsbCtrl).devices
+
+    def check(self, operation: Operation[Any], guest: DomainType, device: Part) -> None:
+        """Refuse a device for which libxl would make an emulated controller."""
+        if guest is not DomainType.HVM or not isinstance(device, UsbDev) or device.controller is not None:
+            return
+        if is_unplugged(device):
+            raise no_such_usb(operation, device)
+        used = _Present(self._context, self._domid, _USB_DEVICE, UsbDev).devices
+        for one in self._present:
+            if (one.ports or 0) > sum(other.controller == one.devid for other in used):
+                return
+        message = "the guest has no USB controller with a free port: attach a UsbCtrl first"
+        raise describe(InvalidState, message, operation)
+
+    def remove_new(self) -> Script[None]:
+        """Remove the controllers that were not there before."""
+        known = {one.devid for one in self._present}
+        for one in _Present(self._context, self._domid, _USB_CONTROLLER, UsbCtrl).devices:
+            if one.devid not in known:
+                yield from _take_back(self._context, self._domid, _USB_CONTROLLER, one)
 
 
 def _only_by_qemu(device: Part) -> bool:

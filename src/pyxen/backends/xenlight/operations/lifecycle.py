@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+from collections.abc import Collection
 from functools import partial
 from typing import Any, Final, NamedTuple
 from uuid import UUID, uuid4
@@ -13,7 +14,7 @@ from pyxen._common.backend_domains import no_backend_of, served_devices
 from pyxen._common.endings import LEFT, SETTINGS, ended_otherwise
 from pyxen._common.host_files import lacks_bridge
 from pyxen._common.pci_preconditions import first_unassigned, not_assignable
-from pyxen._common.preconditions import file_missing, name_taken, no_bridge, uuid_taken
+from pyxen._common.preconditions import file_missing, name_taken, no_bridge
 from pyxen._common.scripts import at_once
 from pyxen._common.usb_lookup import no_such_usb
 from pyxen.backends.xenlight.libxl.binding import CData, c_text, ffi, lib
@@ -25,7 +26,13 @@ from pyxen.backends.xenlight.libxl.own_records import check_readable
 from pyxen.backends.xenlight.libxl.process_workers import NO_DOMID
 from pyxen.backends.xenlight.libxl.received_json import read
 from pyxen.backends.xenlight.operations.configuration import retrieved
-from pyxen.backends.xenlight.operations.names import check_alone, free_name, reserved_name
+from pyxen.backends.xenlight.operations.names import (
+    check_alone,
+    check_uuid,
+    free_name,
+    reserved_name,
+    reserved_uuid,
+)
 from pyxen.backends.xenlight.operations.pci import devices
 from pyxen.backends.xenlight.operations.room import await_memory, check_memory, is_crowded
 from pyxen.backends.xenlight.operations.wait import wait_end
@@ -47,11 +54,11 @@ from pyxen.units import mib_to_kib
 __all__ = [
     "Made",
     "check_create",
-    "check_uuid",
     "create",
     "destroy",
     "end",
     "finish_create",
+    "half_made",
     "is_there",
     "keep_if_alone",
     "pause",
@@ -90,32 +97,45 @@ def create(
 
     `autoballoon` tells whether dom0 gives up memory for it; None: as Xen's command line says.
     """
-    if new.config.uuid is not None:  # a new random one is unique
-        check_uuid(context, operation, identity)
-    if error := no_backend_of(operation, served_devices(new.config), partial(is_there, context)):
-        raise error
-    check_readable(context.pointer, new.json)
-    needed = mib_to_kib(new.config.memory or 0)
-    name = new.config.name
-    with (
-        reserved_name(context, operation, name) as is_free,
-        context.journal.noting(identity),
-        context.building(identity, needed),
-    ):
-        made = None
-        if not is_crowded(context, identity, needed, autoballoon):
-            made = yield from _make_in_worker(context, new.json, identity, is_free=is_free)
-        if made is None:
-            made = yield from _make_here(context, operation, new.json, identity, autoballoon, is_free=is_free)
-        if made.code == 0 and is_free:
-            yield from keep_if_alone(context, operation, name, made.domid, identity)
-        return (yield from finish_create(context, operation, made, identity, name, new, paused=paused))
+    with reserved_uuid(operation, identity):
+        chosen = new.config.uuid is not None  # a new random one is unique
+        before = check_uuid(context, operation, identity) if chosen else set()
+        if error := no_backend_of(operation, served_devices(new.config), partial(is_there, context)):
+            raise error
+        check_readable(context.pointer, new.json)
+        needed = mib_to_kib(new.config.memory or 0)
+        name = new.config.name
+        with (
+            reserved_name(context, operation, name) as is_free,
+            context.journal.noting(identity),
+            context.building(identity, needed),
+        ):
+            made = None
+            if not is_crowded(context, identity, needed, autoballoon):
+                made = yield from _make_in_worker(context, new.json, identity, is_free=is_free)
+            if made is None:
+                made = yield from _make_here(context, operation, new.json, identity, autoballoon, is_free=is_free)
+            if made.code == 0:
+                known = name if is_free else None
+                yield from keep_if_alone(context, operation, made.domid, identity, name=known, chosen=chosen)
+            return (yield from finish_create(context, operation, made, identity, name, before, new, paused=paused))
 
 
-def keep_if_alone(context: Context, operation: Operation[Any], name: str, domid: int, identity: UUID) -> Script[None]:
-    """Remove a domain whose name another program has given to another domain meanwhile."""
+def keep_if_alone(
+    context: Context, operation: Operation[Any], domid: int, identity: UUID, *, name: str | None, chosen: bool
+) -> Script[None]:
+    """Remove a domain whose name or uuid another program has given to another domain meanwhile.
+
+    Args:
+        context: The libxl context to use.
+        operation: The operation that made the domain.
+        domid: The domain.
+        identity: Its uuid.
+        name: Its name; None: libxl has looked whether it is free.
+        chosen: Whether somebody chose the uuid. If not, it is new, and no other domain has it.
+    """
     try:
-        check_alone(context, operation, name, domid)
+        check_alone(context, operation, domid, name, identity if chosen else None)
     except DomainExists:
         yield from remove(context, operation, domid, identity)
         raise
@@ -194,14 +214,15 @@ def finish_create(
     made: Made,
     identity: UUID,
     name: str,
+    before: Collection[int],
     new: Prepared | None = None,
     *,
     paused: bool,
 ) -> Script[int]:
-    """Finish a create or a restore after libxl's part; see `create`."""
+    """Finish a create or a restore after libxl's part; see `create` and `half_made`."""
     code, domid, hung = made
     if code != 0 and domid == NO_DOMID:
-        domid = _find(context, identity)
+        domid = half_made(context, identity, name, before, with_names=not hung)
     operation.domid = None if domid == NO_DOMID else domid
     if code == 0 and operation.stopped is None and not paused:
         code = yield from context.complete(
@@ -213,13 +234,6 @@ def finish_create(
     reason = failure(operation, code) if hung else _why_not_created(context, operation, name, new, code)
     yield from remove(context, operation, domid, identity)
     raise reason
-
-
-def check_uuid(context: Context, operation: Operation[Any], identity: UUID) -> None:
-    """Refuse a uuid that is in use. libxl would accept it, and both domains would share entries in xenstore."""
-    other = context.hypervisor.with_uuid(identity)
-    if other is not None and other.state is not DomainState.DYING:
-        raise uuid_taken(operation, context.hypervisor.domain(other.domid) or other)
 
 
 def destroy(context: Context, operation: Operation[None], domid: int, uuid: UUID) -> Script[None]:
@@ -364,10 +378,26 @@ def is_there(context: Context, key: str | int) -> bool:
     return context.hypervisor.domain(int(key)) is not None
 
 
-def _find(context: Context, uuid: UUID) -> int:
-    """Return the domid of a domain whose worker died before reporting it; `NO_DOMID` if there is no such domain."""
-    alive = (info for info in context.hypervisor.glance() if info.state is not DomainState.DYING)
-    return next((info.domid for info in alive if info.uuid == uuid), NO_DOMID)
+def half_made(context: Context, uuid: UUID, name: str, before: Collection[int], *, with_names: bool = True) -> int:
+    """Return the domid of a domain whose worker died before reporting it; `NO_DOMID` if there is no such domain.
+
+    Another program may have given the uuid to a domain of its own. A half-made domain has never run, and it has its
+    name or none yet.
+
+    Args:
+        context: The libxl context to use.
+        uuid: The uuid that the domain was to have.
+        name: The name that it was to have.
+        before: The domids of the domains that had the uuid before.
+        with_names: Whether to ask xenstore for names. Without its answer, names do not count.
+    """
+    holders = [info for info in context.hypervisor.with_uuid(uuid) if info.domid not in before]
+    found = [info.domid for info in holders if info.state is DomainState.PAUSED]
+    if found and with_names:
+        with contextlib.suppress(ConnectFailed):
+            names = {info.domid: info.name for info in context.hypervisor.domains() if info.uuid == uuid}
+            found = [domid for domid in found if names.get(domid) in {None, name}]
+    return next(iter(found), NO_DOMID)
 
 
 def remove(context: Context, operation: Operation[Any], domid: int, uuid: UUID) -> Script[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from pyxen._common.pci_preconditions import device_to_add, device_to_remove
@@ -12,10 +13,11 @@ from pyxen.backends.xenlight import sysfs
 from pyxen.backends.xenlight.hypervisor import Hypervisor, refused
 from pyxen.backends.xenlight.libxl.binding import CData, ffi, lib
 from pyxen.backends.xenlight.libxl.context import Context
-from pyxen.backends.xenlight.libxl.error_map import BACKEND, raise_failure
+from pyxen.backends.xenlight.libxl.error_map import BACKEND, describe, failure, raise_failure
+from pyxen.backends.xenlight.operations.effects import check_written, not_written
 from pyxen.backends.xenlight.sysfs import PCI_DEVICES, PCIBACK, PCIBACK_DRIVER
 from pyxen.config import PciAddress
-from pyxen.errors import UnsupportedFeature
+from pyxen.errors import Error, OperationFailed, UnsupportedFeature
 from pyxen.features import Feature
 from pyxen.operation import Operation
 from pyxen.records.host_devices import PciDevice
@@ -109,12 +111,35 @@ def assignable_add(
     text = ffi.NULL if name is None else ffi.new("char[]", name.encode())  # must live as long as the call
     pci = _pci(device.address)
     pci.name = text
+    node = _node(device.address)
+    before = _children(hypervisor, node)
     try:
         raise_failure(operation, lib.libxl_device_pci_assignable_add(context.pointer, pci, rebind))
+        try:  # libxl does not look whether xenstored has taken what it writes
+            check_written(context, operation, {f"{node}/name": name})
+            if rebind and not device.assignable and device.driver is not None:
+                _check_driver(context, operation, f"{node}/driver_path", device.driver)
+        except Error:
+            if not device.assignable:
+                lib.libxl_device_pci_assignable_remove(context.pointer, pci, rebind)
+            raise
     except Exception:
         if not device.assignable:
-            _take_back(hypervisor, device)
+            _take_back(hypervisor, device, before)
         raise
+
+
+def _children(hypervisor: Hypervisor, node: str) -> dict[str, str]:
+    """Return the values below a node, by their names."""
+    names = hypervisor.directory(node)
+    values = hypervisor.read_all([f"{node}/{name}" for name in names]) if names else []
+    return {name: value for name, value in zip(names, values, strict=True) if value is not None}
+
+
+def _check_driver(context: Context, operation: Operation[Any], path: str, driver: str) -> None:
+    """Check that xenstore has the driver that the device gets back."""
+    if context.hypervisor.read(path) is None:
+        raise not_written(operation, path, f"{PCI_DEVICES.removesuffix('devices')}drivers/{driver}", None)
 
 
 def _check_host(hypervisor: Hypervisor) -> None:
@@ -133,15 +158,21 @@ def _check_host(hypervisor: Hypervisor) -> None:
         raise UnsupportedFeature(message, feature=Feature.ASSIGNABLE, backend=BACKEND)
 
 
-def _take_back(hypervisor: Hypervisor, device: PciDevice) -> None:
-    """Give a device back to its driver, after a failed add; libxl's own function fails where its add has failed."""
+def _take_back(hypervisor: Hypervisor, device: PciDevice, before: Mapping[str, str]) -> None:
+    """Give a device back to its driver, after a failed add; libxl's own function fails where its add has failed.
+
+    `before` is what xenstore had of it: an earlier add may have left the driver that it gets back.
+    """
     name = str(device.address)
     if sysfs.driver_of(name) == PCIBACK:
         sysfs.try_write(f"{PCIBACK_DRIVER}/unbind", name)
         sysfs.try_write(f"{PCIBACK_DRIVER}/remove_slot", name)
     if device.driver is not None and sysfs.driver_of(name) is None:
         sysfs.try_write(f"{PCI_DEVICES.removesuffix('devices')}drivers/{device.driver}/bind", name)
-    hypervisor.remove(_node(device.address))
+    node = _node(device.address)
+    hypervisor.remove(node)
+    for child, value in before.items():
+        hypervisor.write(f"{node}/{child}", value)
     if not hypervisor.directory(_INFO):
         hypervisor.remove(_INFO)
 
@@ -150,8 +181,20 @@ def _take_back(hypervisor: Hypervisor, device: PciDevice) -> None:
 def assignable_remove(context: Context, operation: Operation[None], key: PciAddress | str, rebind: bool) -> None:
     """Make a device not assignable any more, as ``xl pci-assignable-remove``."""
     device = device_to_remove(devices(context.hypervisor), key)
-    pci = _pci(device.address)
-    raise_failure(operation, lib.libxl_device_pci_assignable_remove(context.pointer, pci, rebind))
+    pci, name = _pci(device.address), str(device.address)
+    code = lib.libxl_device_pci_assignable_remove(context.pointer, pci, rebind)
+    driver = sysfs.driver_of(name)
+    if code != 0:
+        error = failure(operation, code)
+        error.message += f"; the device has {'no driver' if driver is None else f'the driver {driver}'} now"
+        raise error
+    if driver == PCIBACK:  # libxl does not look whether the kernel has taken it away
+        message = (
+            f"dom0's kernel leaves the device to pciback, so no driver of dom0 can use it: see dmesg, and write {name} "
+            f"to {PCIBACK_DRIVER}/unbind"
+        )
+        raise describe(OperationFailed, message, operation)
+    check_written(context, operation, {f"{_node(device.address)}/name": None})
 
 
 def _pci(address: PciAddress) -> Any:

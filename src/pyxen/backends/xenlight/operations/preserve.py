@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import PurePosixPath
 from typing import Any, Final
 from uuid import UUID, uuid4
 
 from pyxen._common.scripts import at_once
-from pyxen.backends.xenlight.libxl.binding import CData, ffi, lib
+from pyxen._printable import printable
+from pyxen.backends.xenlight.libxl.binding import CData, c_text, ffi, lib
 from pyxen.backends.xenlight.libxl.context import Context
-from pyxen.backends.xenlight.libxl.error_map import raise_failure
+from pyxen.backends.xenlight.libxl.error_map import describe, raise_failure
+from pyxen.backends.xenlight.operations.effects import check_written
 from pyxen.backends.xenlight.operations.names import free_name
+from pyxen.errors import InvalidState
 from pyxen.operation import Operation
 
 __all__ = ["preserve"]
@@ -36,30 +40,52 @@ def preserve(context: Context, operation: Operation[Any], domid: int, old: UUID,
             context.hypervisor.set_uuid(domid, new)
             _give(context, operation, domid, notes)
             raise_failure(operation, _rename(context, domid, name, suffix, new))
+            check_written(context, operation, _nodes(domid, name + suffix, new))
         except Exception:
             for key in notes:
                 lib.libxl_userdata_unlink(context.pointer, domid, key)  # what is not there cannot be removed
             context.hypervisor.set_uuid(domid, old)
             _give(context, operation, domid, notes)
+            _put_back(context, _nodes(domid, name + suffix, new), _nodes(domid, name, old))
             raise
     context.hypervisor.forget_uuid(old)
     return new
+
+
+def _nodes(domid: int, name: str, uuid: UUID) -> dict[str, str]:
+    """Return what xenstore has of a domain's name and uuid: libxl does not look whether xenstored has taken it."""
+    folder = f"/local/domain/{domid}"
+    return {f"{folder}/name": name, f"{folder}/vm": f"/vm/{uuid}", f"/vm/{uuid}/uuid": str(uuid)}
+
+
+def _put_back(context: Context, given: Mapping[str, str], before: Mapping[str, str]) -> None:
+    """Write what libxl has changed as it was, and remove what it has made."""
+    for path in given.keys() & before.keys():
+        context.hypervisor.replace(path, given[path], before[path])
+    context.hypervisor.remove(*(str(PurePosixPath(path).parent) for path in given.keys() - before.keys()))
 
 
 def _name(context: Context, operation: Operation[Any], domid: int) -> str:
     text = lib.libxl_domid_to_name(context.pointer, domid)
     if text == ffi.NULL:
         raise_failure(operation, lib.ERROR_DOMAIN_NOTFOUND)
-    return ffi.string(ffi.gc(text, lib.free)).decode()  # type: ignore[no-any-return]  # cffi has no types
+    name: bytes = ffi.string(ffi.gc(text, lib.free))
+    try:
+        return name.decode()
+    except UnicodeDecodeError:
+        message = (
+            f"its name has bytes that are not UTF-8, {printable(name.decode(errors='replace'))!r}: rename it first"
+        )
+        raise describe(InvalidState, message, operation) from None
 
 
 def _rename(context: Context, domid: int, name: str, suffix: str, new: UUID) -> int:
-    text = ffi.new("char[]", name.encode())
+    text = ffi.new("char[]", c_text(name))
     info = ffi.new("libxl_domain_create_info *")  # libxl reads only the name
     info.name = text
     uuid = ffi.new("libxl_uuid *")
     ffi.memmove(uuid, new.bytes, 16)
-    code: int = lib.libxl_domain_preserve(context.pointer, domid, info, suffix.encode(), uuid[0])
+    code: int = lib.libxl_domain_preserve(context.pointer, domid, info, c_text(suffix), uuid[0])
     return code
 
 

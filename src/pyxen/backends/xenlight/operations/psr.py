@@ -10,9 +10,12 @@ import os
 from typing import Any, Final
 
 from pyxen._common.scripts import at_once
+from pyxen.backends.xenlight.hypervisor import refused
+from pyxen.backends.xenlight.info import command_line
 from pyxen.backends.xenlight.libxl.binding import CData, ffi, lib
 from pyxen.backends.xenlight.libxl.context import Context
 from pyxen.backends.xenlight.libxl.error_map import BACKEND, describe, failure, raise_failure
+from pyxen.backends.xenlight.topology import online_sockets
 from pyxen.errors import (
     DomainNotFound,
     Error,
@@ -130,6 +133,11 @@ def sample(context: Context, operation: Operation[PsrSample], domid: int, event:
 @at_once
 def allocations(context: Context, operation: Operation[tuple[PsrAllocation, ...]]) -> tuple[PsrAllocation, ...]:
     """Return what can be shared out, as ``xl psr-hwinfo --cat --mba``."""
+    highest, count = max(online_sockets(context.hypervisor), default=0), _count(context, operation)
+    if highest >= count:
+        if "psr=" not in command_line(context.hypervisor):
+            return ()
+        raise _uncounted(operation, highest, count)
     found: list[PsrAllocation] = []
     for kind, feature, level in _PARTS:
         count, infos = ffi.new("unsigned int *"), ffi.new("libxl_psr_hw_info **")
@@ -168,7 +176,10 @@ def set_value(
         raise describe(InvalidArgument, "takes a value of 0 to 64 bits", operation)
     there = _check_sockets(context, operation, sockets or ())
     wanted = there if sockets is None else list(sockets)
-    bitmap = _bitmap(context, operation)
+    highest, count = max(wanted), _count(context, operation)
+    if highest >= count:
+        raise _uncounted(operation, highest, count)
+    bitmap = _bitmap(context, operation, highest + 1)
     for number in wanted:
         lib.libxl_bitmap_set(bitmap, number)
     _check(operation, lib.libxl_psr_set_val(context.pointer, domid, _KINDS[kind], bitmap, value))
@@ -189,9 +200,7 @@ def _check_enabled(context: Context, operation: Operation[Any]) -> None:
 
 def _check_sockets(context: Context, operation: Operation[Any], wanted: list[int] | tuple[int, ...]) -> list[int]:
     """Return the sockets that the host has. libxl ignores others in silence, or crashes for them."""
-    online = _bitmap(context, operation)
-    raise_failure(operation, lib.libxl_get_online_socketmap(context.pointer, online))
-    there = [number for number in range(online.size * 8) if lib.libxl_bitmap_test(online, number)]
+    there = online_sockets(context.hypervisor)
     missing = sorted(set(wanted) - set(there))
     if missing:
         has = ", ".join(map(str, there))
@@ -199,12 +208,35 @@ def _check_sockets(context: Context, operation: Operation[Any], wanted: list[int
     return there
 
 
-def _bitmap(context: Context, operation: Operation[Any]) -> CData:
-    """Return an empty ``libxl_bitmap *`` with a bit for each socket, which is freed automatically."""
+def _count(context: Context, operation: Operation[Any]) -> int:
+    """Return how many sockets the host has, as libxl counts them: by the CPUs that are online.
+
+    Where CPUs are offline, or numbers of sockets are left out, these are less than there are. Then libxl ignores the
+    others, or writes beyond what it has allocated for all of them.
+    """
+    info = ffi.new("xc_physinfo_t *")
+    with context.hypervisor.handle() as xc:
+        if lib.xc_physinfo(xc, info) != 0:
+            raise refused(operation.verb, "Xen does not tell its figures")
+    of_socket = info.threads_per_core * info.cores_per_socket
+    return int(info.nr_cpus // of_socket) if of_socket else 0
+
+
+def _uncounted(operation: Operation[Any], socket: int, count: int) -> UnsupportedFeature:
+    """Return the exception for a socket of which libxl does not know."""
+    message = (
+        f"{operation.verb}: libxl counts {count} sockets by the CPUs that are online, and cannot do this with socket "
+        f"{socket}: bring all CPUs online, or boot Xen without smt=0 and maxcpus="
+    )
+    return UnsupportedFeature(message, feature="psr", backend=BACKEND)
+
+
+def _bitmap(context: Context, operation: Operation[Any], sockets: int) -> CData:
+    """Return an empty ``libxl_bitmap *`` with a bit for each of so many sockets, which is freed automatically."""
     bitmap = ffi.new("libxl_bitmap *")
     lib.libxl_bitmap_init(bitmap)
     bitmap = ffi.gc(bitmap, lib.libxl_bitmap_dispose)
-    raise_failure(operation, lib.libxl_socket_bitmap_alloc(context.pointer, bitmap, 0))
+    raise_failure(operation, lib.libxl_socket_bitmap_alloc(context.pointer, bitmap, sockets))
     lib.libxl_bitmap_set_none(bitmap)
     return bitmap
 

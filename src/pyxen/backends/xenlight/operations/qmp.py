@@ -30,6 +30,7 @@ from pyxen.errors import InvalidState, OperationFailed, QmpError
 from pyxen.operation import Operation
 
 __all__ = [
+    "ONLY_LOOK",
     "Broken",
     "HungUp",
     "Monitor",
@@ -48,13 +49,21 @@ SOCKETS: Final = Path("/var/run/xen")
 LONGEST: Final = 8 << 20
 """Bytes that QEMU may send in one conversation; the longest answer, to ``query-qmp-schema``, is a twentieth of this."""
 
+MOST: Final = 20_000
+"""Messages that QEMU may send in one conversation: small ones cost time rather than memory."""
+
 _RETRY: Final = 0.02
 """Seconds between two attempts to connect while too many others wait for the socket."""
 
 _LONGEST_TEXT: Final = 500  # characters of QEMU's own words in a message
 
 Wait = Callable[[socket.socket | None, int], None]
-"""Waits for an event of a socket, as `select.poll` has them, or for a moment without one. Raises when time is up."""
+"""Waits for an event of a socket, as `select.poll` has them, or for a moment without one. Raises when time is up.
+
+For the event `ONLY_LOOK` it does not wait: what always has something to read would never make anyone wait.
+"""
+
+ONLY_LOOK: Final = 0
 
 
 class Monitor:
@@ -67,6 +76,7 @@ class Monitor:
     Attributes:
         wait: Waits for the socket.
         length: Bytes that QEMU has sent; a user of a long connection sets it back.
+        messages: Messages that QEMU has sent; a user of a long connection sets it back.
 
     Raises:
         Unreachable: There is no such socket, or nothing listens on it any more.
@@ -75,6 +85,7 @@ class Monitor:
     def __init__(self, domid: int, wait: Wait) -> None:
         self.wait = wait
         self.length = 0
+        self.messages = 0
         self._buffer = bytearray()
         self._searched = 0
         with shortage(OperationFailed, "cannot talk to QEMU"):
@@ -138,6 +149,7 @@ class Monitor:
 
     def receive(self) -> dict[str, Any]:
         """Return the next message of QEMU."""
+        self.wait(self._socket, ONLY_LOOK)
         while (end := self._buffer.find(b"\n", self._searched)) < 0:
             self._searched = len(self._buffer)
             self._buffer += self._more()
@@ -146,8 +158,11 @@ class Monitor:
         line = bytes(self._buffer[:end])
         del self._buffer[: end + 1]
         self._searched = 0
+        self.messages += 1
+        if self.messages > MOST:
+            raise Broken(f"it sends more than {MOST} messages")
         try:
-            message = json.loads(line.decode(), parse_constant=_refuse_constant)
+            message = _JSON.decode(line.decode())
         except (ValueError, RecursionError):
             raise Broken(f"it sends {_cut(line.decode(errors='replace'))!r}, which is not JSON") from None
         if not isinstance(message, dict):
@@ -275,7 +290,7 @@ def pause(
     Args:
         threaded: The operation that waits.
         channel: The socket.
-        event: What it waits for.
+        event: What it waits for; `ONLY_LOOK` to look only whether it may go on.
         sent: Whether QEMU may carry out the command although the operation is stopped.
         also: Another descriptor that may become readable.
         longest: Seconds of the moment.
@@ -284,16 +299,18 @@ def pause(
         OperationFailed: The operation was stopped, or its deadline passed.
     """
     operation = threaded.operation
-    poller = select.poll()
-    poller.register(threaded.wake, select.POLLIN)
-    if channel is not None:
-        poller.register(channel, event)
     left = None if operation.deadline is None else max(0.0, operation.deadline - time.monotonic())
     if left == 0:
         operation.stop("timeout")
     if operation.stopped is not None:
         now = "QEMU may still carry out the command" if sent else "QEMU has not been given the command: others use it"
         raise stopped(operation, now=now)
+    if channel is not None and event == ONLY_LOOK:
+        return
+    poller = select.poll()
+    poller.register(threaded.wake, select.POLLIN)
+    if channel is not None:
+        poller.register(channel, event)
     if also is not None:
         poller.register(also, select.POLLIN)
     if channel is None:
@@ -308,3 +325,6 @@ def _cut(text: str) -> str:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
+
+
+_JSON: Final = json.JSONDecoder(parse_constant=_refuse_constant)  # to make one takes longer than to read a message

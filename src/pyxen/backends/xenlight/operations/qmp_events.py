@@ -24,6 +24,7 @@ from pyxen._printable import printable
 from pyxen.backends.xenlight.hypervisor import Hypervisor
 from pyxen.backends.xenlight.libxl.error_map import describe
 from pyxen.backends.xenlight.operations.qmp import (
+    ONLY_LOOK,
     Broken,
     HungUp,
     Monitor,
@@ -42,6 +43,9 @@ __all__ = ["Listener", "Listeners", "NotSent"]
 
 _AT_ONCE: Final = 4 << 20
 """Bytes that are read in a second: a QEMU that sends events without end must not take a CPU of dom0 for it."""
+
+_MOST_AT_ONCE: Final = 5000
+"""Messages that are read in a second, for the same reason: that takes a twentieth of a CPU."""
 
 _LOOK: Final = 1.0  # seconds until a command looks for its answer, if nothing wakes it
 
@@ -176,7 +180,7 @@ class Listener:
 
     def _wait(self, threaded: ThreadedOperation, channel: socket.socket | None, event: int) -> None:
         """Wait for the socket; if there are commands, send one instead."""
-        if event == select.POLLOUT or not self._send_next():
+        if event in {select.POLLOUT, ONLY_LOOK} or not self._send_next():
             pause(threaded, channel, event, sent=False, also=self._wake if event == select.POLLIN else None)
 
     def _send_next(self) -> bool:
@@ -192,11 +196,12 @@ class Listener:
         return request is not None
 
     def _slow_down(self, threaded: ThreadedOperation) -> None:
-        while self._monitor.length > _AT_ONCE and (left := self._began + 1 - time.monotonic()) > 0:
+        is_too_much = self._monitor.length > _AT_ONCE or self._monitor.messages >= _MOST_AT_ONCE
+        while is_too_much and (left := self._began + 1 - time.monotonic()) > 0:
             pause(threaded, None, 0, sent=False, longest=left)
         if time.monotonic() - self._began >= 1:
             self._began = time.monotonic()
-            self._monitor.length = 0
+            self._monitor.length = self._monitor.messages = 0
 
 
 def _event(message: dict[str, Any]) -> QmpEvent:

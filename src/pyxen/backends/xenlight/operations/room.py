@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from typing import Any, Final
@@ -9,19 +10,23 @@ from uuid import UUID
 
 from pyxen._common.autoballoon import CREDIT, STALL, is_automatic, new_target_kib, pending_kib
 from pyxen._common.preconditions import not_enough_memory
+from pyxen._common.shield import logger
 from pyxen.backends.xenlight.info import command_line
 from pyxen.backends.xenlight.libxl.binding import CData, ffi, lib
 from pyxen.backends.xenlight.libxl.context import Context
 from pyxen.backends.xenlight.libxl.error_map import raise_failure
 from pyxen.backends.xenlight.libxl.event_loop import Script, Wait
 from pyxen.backends.xenlight.libxl.process_workers import NO_DOMID
+from pyxen.backends.xenlight.operations.effects import not_written
 from pyxen.backends.xenlight.operations.memory import memory
-from pyxen.errors import OperationFailed
+from pyxen.errors import Error, OperationFailed
 from pyxen.operation import Operation
 from pyxen.records.info import DomainState
 from pyxen.records.memory import DomainMemory
 
 __all__ = ["await_memory", "check_memory", "is_crowded", "may_balloon"]
+
+_LOG: Final = logger("pyxen.libxl")
 
 _MEMORY_COMES_BACK: Final = 10.0  # seconds for Xen to reclaim the memory of a destroyed domain
 _LOOK_AGAIN: Final = 0.05  # seconds between checks
@@ -128,16 +133,38 @@ def _take_from_dom0(context: Context, operation: Operation[Any], uuid: UUID, nee
                 new_target_kib(operation, dom0, more, needed, free())
                 raise_failure(operation, lib.libxl_set_memory_target(context.pointer, 0, -more, 1, 0))
                 lowered += more
+                if (target := _dom0(context).target_kib) == dom0.target_kib:
+                    lowered -= more  # libxl does not look whether xenstored has taken it
+                    path, wanted = "/local/domain/0/memory/target", (target or dom0.current_kib) - more
+                    raise not_written(operation, path, wanted, target)
             followed = yield from _follow(context, lambda: free() >= needed, late)
             if time.monotonic() >= late or not (followed or trusted):
                 raise not_enough_memory(
                     operation, needed, free(), lib.ERROR_NOMEM, dom0_keeps_kib=_dom0(context).current_kib
                 )
             trusted = followed
-    except BaseException:
-        if lowered:
-            lib.libxl_set_memory_target(context.pointer, 0, lowered, 1, 0)
+    except BaseException as error:
+        if lowered and not _raise_dom0(context, lowered):
+            stays = f"dom0 does not get back the {lowered} KiB that it was to give up: set its memory"
+            _LOG.error("create: %s", stays)  # what stops a create is not always shown
+            if isinstance(error, Error):
+                error.message += f"; {stays}"
         raise
+
+
+def _raise_dom0(context: Context, lowered: int) -> bool:
+    """Give dom0 back what it was to give up, and tell whether it gets it, as far as that is known."""
+    before = _target(context)
+    if lib.libxl_set_memory_target(context.pointer, 0, lowered, 1, 0) != 0:
+        return False
+    return before is None or _target(context) != before
+
+
+def _target(context: Context) -> int | None:
+    """Return dom0's memory target; None if it is not known."""
+    with contextlib.suppress(Error):
+        return _dom0(context).target_kib
+    return None
 
 
 def _dom0(context: Context) -> DomainMemory:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from typing import Any, Final, NamedTuple
 from uuid import UUID, uuid4
 
@@ -17,7 +17,6 @@ from pyxen.backends.xenlight.libxl.binding import CData, ffi, lib
 from pyxen.backends.xenlight.libxl.context import Context
 from pyxen.backends.xenlight.libxl.error_map import describe, raise_failure, stopped
 from pyxen.backends.xenlight.libxl.event_loop import Script
-from pyxen.backends.xenlight.libxl.lock import LIBXL
 from pyxen.backends.xenlight.libxl.marshal import Prepared, domain_config, prepare, to_json
 from pyxen.backends.xenlight.libxl.process_workers import NO_DOMID
 from pyxen.backends.xenlight.libxl.received_json import Received, read
@@ -25,12 +24,11 @@ from pyxen.backends.xenlight.operations import stream_header
 from pyxen.backends.xenlight.operations.configuration import retrieved
 from pyxen.backends.xenlight.operations.lifecycle import (
     Made,
-    check_uuid,
     end,
     finish_create,
     keep_if_alone,
 )
-from pyxen.backends.xenlight.operations.names import reserved_name
+from pyxen.backends.xenlight.operations.names import check_uuid, reserved_name, reserved_uuid
 from pyxen.backends.xenlight.operations.room import await_memory
 from pyxen.backends.xenlight.operations.suspend import Asked, go_on, let_go_on, stuck
 from pyxen.config import DomainConfig
@@ -130,8 +128,7 @@ def _appearing(
     yield from context.outside(lambda: made.append(PartialFile(operation, path)))
     with closing(made[0]) as partial:
         try:
-            if operation.stopped is not None:  # while the disk was slow
-                raise stopped(operation)
+            _check_wanted(operation)
             yield from write(partial)
             yield from context.outside(partial.appear)
         except Exception:
@@ -141,13 +138,19 @@ def _appearing(
             raise
 
 
+def _check_wanted(operation: Operation[Any]) -> None:
+    """Check that an operation was not stopped while the disk was slow."""
+    if operation.stopped is not None:
+        raise stopped(operation)
+
+
 def _send(
     context: Context, operation: Operation[None], domid: int, partial: PartialFile, path: str, config: str
 ) -> Script[None]:
     """Write a domain to a file. The domain is suspended afterwards."""
     with operation.measured(_grown(context, domid, partial.path)), writing(operation, path):
-        savefile.write(partial.fd, config)
-        stream_header.make_room(partial.fd)
+        yield from context.outside(lambda: _write_head(partial.fd, config))
+        _check_wanted(operation)
         with context.sheltered(partial.fd, stream_header.SIZE) as stream:
             code = yield from context.complete(
                 lambda how: lib.libxl_domain_suspend(context.pointer, domid, stream, 0, how),
@@ -157,6 +160,11 @@ def _send(
     if code == 0 and operation.stopped is not None:
         code = lib.ERROR_ABORTED
     raise_failure(operation, code)
+
+
+def _write_head(fd: int, config: str) -> None:
+    savefile.write(fd, config)
+    stream_header.make_room(fd)
 
 
 def restore(
@@ -171,6 +179,8 @@ def restore(
 ) -> Script[tuple[int, UUID]]:
     """Create a domain from a file, as ``xl restore``, and return its domid and uuid. A failure leaves nothing.
 
+    A slow disk, or a slow `allow`, holds up this operation only.
+
     Args:
         context: The libxl context to use.
         operation: The operation that this script belongs to.
@@ -178,25 +188,42 @@ def restore(
         override: A configuration to use instead of the one in the file.
         paused: Leave the domain paused.
         allow: Called with the configuration before anything is created; it refuses by returning False or raising. It
-            runs on the event loop's thread, where all other operations of the host wait for it.
+            runs on a thread of its own.
         autoballoon: Whether dom0 gives up memory for it; None: as the host is set up.
     """
-    fd = savefile.opened(operation, path)
-    try:
-        with savefile.readable(operation, path):
-            head = savefile.read(fd, path)
-            stream_header.check(stream_header.peek(fd), path)
-        received = received_config(operation, head, override, path, allow)
+    found: list[tuple[Received, Stream, Callable[[], float]]] = []
+
+    with ExitStack() as held:
+
+        def look() -> None:
+            fd, head = _opened(operation, path)
+            held.callback(os.close, fd)
+            received = received_config(operation, head, override, path, allow)
+            found.append((received, Stream(fd, stream_header.has_passed(fd)), _passed(fd)))
+
+        yield from context.outside(look)
+        _check_wanted(operation)
+        received, stream, passed = found[0]
         new = override is not None and override.uuid is None
-        stream = Stream(fd, stream_header.has_passed(fd))
-        with operation.measured(_passed(fd)):
+        with operation.measured(passed):
             return (
                 yield from restored(
                     context, operation, received, stream, new=new, paused=paused, autoballoon=autoballoon
                 )
             )
-    finally:
+
+
+def _opened(operation: Operation[Any], path: str) -> tuple[int, savefile.Head]:
+    """Open a file that `save` wrote; return its descriptor, at the beginning of the stream, and what precedes that."""
+    fd = savefile.opened(operation, path)
+    try:
+        with savefile.readable(operation, path):
+            head = savefile.read(fd, path)
+            stream_header.check(stream_header.peek(fd), path)
+    except BaseException:
         os.close(fd)
+        raise
+    return fd, head
 
 
 class Stream(NamedTuple):
@@ -222,30 +249,27 @@ def restored(
     config = domain_config(context.pointer, received.json, uuid4() if new else None)
     name = operation.subject = ffi.string(config.c_info.name).decode(errors="replace")
     identity = UUID(bytes=bytes(ffi.buffer(ffi.addressof(config.c_info, "uuid"), 16)))
-    check_uuid(context, operation, identity)
-    with (
-        reserved_name(context, operation, name) as is_free,
-        context.building(identity),
-        context.journal.noting(identity),
-    ):
-        yield from await_memory(context, operation, config, autoballoon)
-        made = yield from create_from_stream(context, config, received.json, *stream, is_free=is_free)
-        if made.code == 0 and is_free:
-            yield from keep_if_alone(context, operation, name, made.domid, identity)
-        domid = yield from finish_create(context, operation, made, identity, name, paused=paused)
+    with reserved_uuid(operation, identity):
+        before = check_uuid(context, operation, identity)
+        with (
+            reserved_name(context, operation, name) as is_free,
+            context.building(identity),
+            context.journal.noting(identity),
+        ):
+            yield from await_memory(context, operation, config, autoballoon)
+            made = yield from create_from_stream(context, config, received.json, *stream, is_free=is_free)
+            if made.code == 0:
+                known = name if is_free else None
+                yield from keep_if_alone(context, operation, made.domid, identity, name=known, chosen=not new)
+            domid = yield from finish_create(context, operation, made, identity, name, before, paused=paused)
     return domid, identity
 
 
 def saved_config(path: str) -> DomainConfig:
     """Return the configuration in a file that `save` wrote."""
     operation: Operation[None] = Operation("saved_config", path)
-    fd = savefile.opened(operation, path)
-    try:
-        with savefile.readable(operation, path):
-            head = savefile.read(fd, path)
-            stream_header.check(stream_header.peek(fd), path)
-    finally:
-        os.close(fd)
+    fd, head = _opened(operation, path)
+    os.close(fd)
     config = received_config(operation, head, None, path).config
     return without_foreign_settings(config).replace(domid=None)
 
@@ -296,7 +320,9 @@ def received_config(
     source: str = "the stream",
     allow: Allow | None = None,
 ) -> Received:
-    """Return the configuration to restore a domain with. This is a part of a script.
+    """Return the configuration to restore a domain with.
+
+    It may be long, and `allow` may query the host: call this where nobody waits for it, not in a script.
 
     Raises:
         ConfigError: The configuration is not valid, or libxl would abort the process on it.
@@ -310,10 +336,7 @@ def received_config(
     elif not text:
         message = "the file has no configuration: give one, as the domain had it"
         raise describe(InvalidArgument, message, operation)
-    if allow is None:
-        return read(text, source)
-    with LIBXL.released():  # `allow` may query the host
-        return read(text, source, allow)
+    return read(text, source, allow)
 
 
 def core_dump(context: Context, operation: Operation[None], domid: int, path: str) -> Script[None]:

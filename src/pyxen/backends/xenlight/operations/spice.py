@@ -8,7 +8,7 @@ import time
 from typing import Any, Final
 
 from pyxen._common.qmp import request
-from pyxen.backends.xenlight.operations.qmp import Broken, HungUp, Monitor, Refused, Unreachable
+from pyxen.backends.xenlight.operations.qmp import ONLY_LOOK, Broken, HungUp, Monitor, Refused, Unreachable
 from pyxen.config import DomainType
 from pyxen.errors import OperationTimeout, QmpError
 from pyxen.records.endpoints import SpiceEndpoint
@@ -40,6 +40,8 @@ def spice(info: DomainInfo) -> SpiceEndpoint | None:
         if left <= 0:
             message = f"QEMU has not said within {PATIENCE:g} s whether it has a SPICE server: does it hang?"
             raise OperationTimeout(message, operation="endpoints", domain=info.domid, domid=info.domid)
+        if channel is not None and event == ONLY_LOOK:
+            return
         poller = select.poll()
         if channel is not None:
             poller.register(channel, event)

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 from pyxen._common.shortage import shortage
+from pyxen._common.still_open import still_open
 from pyxen.backends.xenlight.libxl.context import Context
 from pyxen.backends.xenlight.libxl.error_map import stopped
 from pyxen.backends.xenlight.libxl.event_loop import Script
@@ -183,7 +184,7 @@ _ALL: Final[weakref.WeakSet[ThreadedOperations]] = weakref.WeakSet()
 
 
 def _close_all() -> None:
-    for threaded_operations in list(_ALL):
+    for threaded_operations in still_open(_ALL):
         threaded_operations.close()
 
 

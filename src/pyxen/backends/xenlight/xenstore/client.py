@@ -1,4 +1,7 @@
-"""The client of xenstore for users: over connections of its own, so that it and pyxen cannot disturb each other."""
+"""The client of xenstore for users: over connections of its own, so that it and pyxen cannot disturb each other.
+
+A signal handler that interrupts a request of its own thread has a connection for itself.
+"""
 
 from __future__ import annotations
 
@@ -116,10 +119,15 @@ class StoreClient(_Nodes, Store):
     def begin(self) -> StoreTransaction:
         """Begin a transaction."""
         with self._connected() as connection:
-            [answer] = connection.batch([(Verb.TRANSACTION_START, b"\0")])
-            if isinstance(answer, OSError):
-                raise refused(answer.errno or 0, "transaction", "/")
-            return _Transaction(self._connected, connection, int(answer.rstrip(b"\0")))
+            if connection is self._connection:
+                return _Transaction(self._connected, connection)
+        other = StoreClient(self._connect, self._releasing)
+        try:
+            with other._connected() as connection:
+                return _Transaction(other._connected, connection, other.close)
+        except BaseException:
+            other.close()
+            raise
 
     def watch(
         self, paths: Sequence[str], on_change: Callable[[NodeChange], None], on_end: Callable[[], None]
@@ -132,20 +140,32 @@ class StoreClient(_Nodes, Store):
         if self._pid != os.getpid():
             return  # the connections belong to the parent
         self._watches.close()
-        with self._turns.lock:
-            self._closed = True
-            if self._connection is not None:
+        self._closed = True
+        self._close_if_unused()
+
+    def _close_if_unused(self) -> None:
+        """Close the connection, unless a signal handler interrupted a request: that closes it at its end."""
+        with self._turns.tried() as has_turn:
+            if has_turn and self._connection is not None:
                 self._connection.close()
 
     @contextlib.contextmanager
     def _connected(self) -> Iterator[Connection]:
         self._check_open()  # check first: after a fork, a thread that was not copied may hold the lock
-        with self._releasing(), self._turns.taken():
-            self._check_open()
-            if self._connection is None:
-                # All that is asked outside of transactions can be asked twice.
-                self._connection = self._connect(repeats=True)
-            yield self._connection
+        try:
+            with self._releasing(), self._turns.taken() as has_turn:
+                self._check_open()
+                if not has_turn:
+                    with contextlib.closing(self._connect(repeats=True)) as other:
+                        yield other
+                    return
+                if self._connection is None:
+                    # All that is asked outside of transactions can be asked twice.
+                    self._connection = self._connect(repeats=True)
+                yield self._connection
+        finally:
+            if self._closed:
+                self._close_if_unused()
 
     def _check_open(self) -> None:
         if self._closed or self._pid != os.getpid():
@@ -153,18 +173,34 @@ class StoreClient(_Nodes, Store):
 
 
 class _Transaction(_Nodes, StoreTransaction):
-    """A transaction, which is lost with the connection that it was begun on."""
+    """A transaction, which is lost with the connection that it was begun on.
+
+    Args:
+        connected: Reserves the connection.
+        connection: The connection, which is reserved now.
+        at_end: Called when the transaction has ended.
+    """
 
     def __init__(
-        self, connected: Callable[[], AbstractContextManager[Connection]], connection: Connection, number: int
+        self,
+        connected: Callable[[], AbstractContextManager[Connection]],
+        connection: Connection,
+        at_end: Callable[[], None] = lambda: None,
     ) -> None:
+        [answer] = connection.batch([(Verb.TRANSACTION_START, b"\0")])
+        if isinstance(answer, OSError):
+            raise refused(answer.errno or 0, "transaction", "/")
         self._reserve = connected
+        self._connection = connection
         self._generation = connection.generation
-        self._transaction = number
+        self._transaction = int(answer.rstrip(b"\0"))
+        self._at_end = at_end
 
     @contextlib.contextmanager
     def _connected(self) -> Iterator[Connection]:
         with self._reserve() as connection:
+            if connection is not self._connection:
+                raise ConnectFailed("xenstore: a request of the transaction was interrupted by a signal handler")
             connection.ensure_open()
             if connection.generation != self._generation:
                 # Its number means nothing on the new connection, or another transaction.
@@ -172,8 +208,11 @@ class _Transaction(_Nodes, StoreTransaction):
             yield connection
 
     def commit(self) -> bool:
-        with self._connected() as connection:
-            [answer] = connection.batch([(Verb.TRANSACTION_END, b"T\0")], self._transaction)
+        try:
+            with self._connected() as connection:
+                [answer] = connection.batch([(Verb.TRANSACTION_END, b"T\0")], self._transaction)
+        finally:
+            self._at_end()
         if isinstance(answer, OSError):
             if answer.errno == errno.EAGAIN:
                 return False
@@ -181,8 +220,11 @@ class _Transaction(_Nodes, StoreTransaction):
         return True
 
     def abort(self) -> None:
-        with contextlib.suppress(ConnectFailed, HostClosed), self._connected() as connection:  # then it has ended, too
-            connection.batch([(Verb.TRANSACTION_END, b"F\0")], self._transaction)
+        try:
+            with contextlib.suppress(ConnectFailed, HostClosed), self._connected() as connection:  # or it has ended
+                connection.batch([(Verb.TRANSACTION_END, b"F\0")], self._transaction)
+        finally:
+            self._at_end()
 
 
 def _node(path: str) -> bytes:

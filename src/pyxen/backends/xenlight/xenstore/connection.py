@@ -13,11 +13,12 @@ import select
 import socket
 import struct
 import time
+import weakref
 from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import suppress
 from enum import IntEnum
-from typing import Final
+from typing import Final, NoReturn
 
 from pyxen._common.shield import logger
 from pyxen._common.shortage import REMEDY, is_shortage
@@ -145,8 +146,7 @@ class Connection:
 
     def close(self) -> None:
         """Close the connection, which ends all its watches."""
-        if not self._broken:
-            self._channel.close()
+        self._channel.close()
 
     @property
     def peer(self) -> str | None:
@@ -165,9 +165,11 @@ class Connection:
             ConnectFailed: There is no xenstore any more.
         """
         if self._broken:
-            self._channel = _open(*self._places)
+            self._break()
+            channel = _open(*self._places)
+            self.generation += 1  # first: Ctrl-C may interrupt between any two lines, and the watches are lost
+            self._channel = channel
             self._broken = False
-            self.generation += 1
 
     def read(self, path: str) -> str | None:
         """Return the value of a node; None if it does not exist or may not be read. See `ask` for errors."""
@@ -195,8 +197,9 @@ class Connection:
         """
         answers = self._ask(requests)
         again = [place for place, answer in enumerate(answers) if _is_unknown(answer)]
-        for place, answer in zip(again, self._ask([requests[place] for place in again]), strict=True):
-            answers[place] = answer
+        if again:
+            for place, answer in zip(again, self._ask([requests[place] for place in again]), strict=True):
+                answers[place] = answer
         found: list[bytes | None] = []
         for (verb, body), answer in zip(requests, answers, strict=True):
             if isinstance(answer, OSError) and _is_unknown(answer):
@@ -289,14 +292,12 @@ class Connection:
         """
         self.ensure_open()
         try:
-            with self._broken_by_errors():
-                return self._exchange(requests, transaction)
+            return self._exchange(requests, transaction)
         except ConnectFailed as error:
             if not self._repeats or transaction or isinstance(error.__cause__, TimeoutError):
                 raise
         self.ensure_open()
-        with self._broken_by_errors():
-            return self._exchange(requests, transaction)
+        return self._exchange(requests, transaction)
 
     def fileno(self) -> int:
         """Return the descriptor that becomes readable when events arrive, for `select`."""
@@ -308,21 +309,32 @@ class Connection:
         Raises:
             ConnectFailed: The connection broke.
         """
-        with self._broken_by_errors():
+        self._broken = True  # see `_exchange`
+        try:
             self._buffer += self._channel.receive()
             self._take_events()
+        except BaseException as error:  # noqa: BLE001 (it is raised again)
+            self._fail(error)
+        self._broken = False
 
-    @contextmanager
-    def _broken_by_errors(self) -> Iterator[None]:
+    def _exchange(self, requests: Sequence[Request], transaction: int) -> list[bytes | OSError]:
+        """Send requests and return their answers."""
+        self._broken = True  # until all answers are here: Ctrl-C may come anywhere, also while an error is handled
         try:
-            yield
-        except BaseException as error:
-            self._break()
-            if isinstance(error, TimeoutError):
-                raise ConnectFailed(_SILENT.format(PATIENCE)) from error
-            if isinstance(error, OSError) and not isinstance(error, ConnectFailed):
-                raise ConnectFailed(f"the connection to xenstore broke: {error.strerror}") from error
-            raise
+            answers = self._answers(requests, transaction)
+        except BaseException as error:  # noqa: BLE001 (it is raised again)
+            self._fail(error)
+        self._broken = False
+        return answers
+
+    def _fail(self, error: BaseException) -> NoReturn:
+        """Break the connection because of an error, and raise that."""
+        self._break()
+        if isinstance(error, TimeoutError):
+            raise ConnectFailed(_SILENT.format(PATIENCE)) from error
+        if isinstance(error, OSError) and not isinstance(error, ConnectFailed):
+            raise ConnectFailed(f"the connection to xenstore broke: {error.strerror}") from error
+        raise error
 
     def _break(self) -> None:
         # Answers may still arrive, and could not be matched to their requests later.
@@ -331,7 +343,7 @@ class Connection:
         self._buffer.clear()
         self.events.clear()
 
-    def _exchange(self, requests: Sequence[Request], transaction: int) -> list[bytes | OSError]:
+    def _answers(self, requests: Sequence[Request], transaction: int) -> list[bytes | OSError]:
         answers: list[bytes | OSError] = []
         at_once, total = self._channel.at_once, len(requests)
         for start in range(0, total, at_once):
@@ -398,7 +410,9 @@ class _Socket:
     at_once = 64  # requests in flight; more would not help, and could fill both buffers
 
     def __init__(self, path: str) -> None:
+        self._pid = os.getpid()
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        _CHANNELS.add(self)
         self._socket.settimeout(PATIENCE)
         try:
             _connect(self._socket, path)
@@ -420,6 +434,10 @@ class _Socket:
         return self._socket.fileno()
 
     def close(self) -> None:
+        if self._pid == os.getpid():
+            # xenstored keeps a connection, and queues its events, as long as any process has it: a forked child, say.
+            with suppress(OSError):  # it is not connected any more
+                self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
 
 
@@ -444,6 +462,7 @@ class _Device:
 
     def __init__(self, path: str) -> None:
         self._fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        _CHANNELS.add(self)
 
     def send(self, messages: list[bytes]) -> None:
         for message in messages:
@@ -460,7 +479,23 @@ class _Device:
         return self._fd
 
     def close(self) -> None:
-        os.close(self._fd)
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+
+_CHANNELS: Final[weakref.WeakSet[_Socket | _Device]] = weakref.WeakSet()
+"""All that this process has opened."""
+
+
+def _close_in_child() -> None:
+    """Close the copies of the parent's connections, with which its watches would outlive it."""
+    for channel in list(_CHANNELS):
+        channel.close()
+    _CHANNELS.clear()
+
+
+os.register_at_fork(after_in_child=_close_in_child)
 
 
 def _open(sockets: Sequence[str], devices: Sequence[str]) -> _Socket | _Device:

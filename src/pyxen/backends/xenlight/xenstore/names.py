@@ -17,6 +17,7 @@ from collections.abc import Hashable, Iterable, Mapping
 from itertools import islice
 
 from pyxen.backends.xenlight.xenstore.connection import Connection, Request, Verb
+from pyxen.errors import ConnectFailed
 
 __all__ = ["Names"]
 
@@ -29,6 +30,7 @@ Numbers of pools are reused, too, but then the name's node is written again, and
 _SPARE = 4
 """A look may send a fourth more requests than there are names."""
 
+_TRIES = 3  # looks in a call: one over whose requests the connection was opened again has lost its watches
 _WATCH = 2  # requests that setting a watch is worth, since xenstored also sends an event
 _FEW = 8  # watches that a look sets in any case
 
@@ -48,12 +50,15 @@ class Names:
     def of(self, domains: Iterable[Key]) -> Mapping[Key, str | None]:
         """Return the names of these domains and CPU pools, which must be all; None for one without a name."""
         keys = list(domains)
-        self._start_anew_if_broken()
-        if keys != self._last:
-            self._change_to(keys)
-        self._catch_up(self._next_to_watch())
-        self._read()
-        return self._names
+        for _ in range(_TRIES):
+            self._start_anew_if_broken()
+            if keys != self._last:
+                self._change_to(keys)
+            self._catch_up(self._next_to_watch())
+            self._read()
+            if self._generation == self._xenstore.generation:
+                return self._names
+        raise ConnectFailed("the connection to xenstore breaks again and again: is xenstored running?")
 
     def _start_anew_if_broken(self) -> None:
         self._xenstore.ensure_open()
@@ -111,6 +116,8 @@ class Names:
         keys = [*self._unwatched, *self._refused]
         if len(self._names) - sum(key in self._names for key in keys) < len(self._watched):
             keys += [key for key in self._watched if key not in self._names]
+        if not keys:
+            return
         for key, name in zip(keys, self._xenstore.read_all(*map(_path, keys)), strict=True):
             self._names[key] = name
 

@@ -48,6 +48,7 @@ class StubDomains:
         if domains == self._all_settled:
             return self._stubs
         unsettled = [place for place, key in enumerate(domains) if key not in self._settled]
+        self._all_settled = ()  # until all is done: what is forgotten now may come back
         if unsettled or len(self._settled) > len(domains):
             self._forget_gone({*domains})
             places = possible()

@@ -15,6 +15,7 @@ from pyxen._common.shield import logger, shielded
 from pyxen._common.shortage import shortage
 from pyxen.backends.xenlight.xenstore.connection import Connection
 from pyxen.backends.xenlight.xenstore.event_diff import EventDiff
+from pyxen.backends.xenlight.xenstore.gate import INTERRUPTS, Gate
 from pyxen.backends.xenlight.xenstore.watch_hints import from_guest
 from pyxen.errors import ConnectFailed, HostClosed, OperationFailed
 from pyxen.events import Event
@@ -50,7 +51,7 @@ class Watcher:
     def __init__(self, look: Callable[[], list[DomainInfo]], connect: Callable[[], Connection] = Connection) -> None:
         self._look = look
         self._connect = connect
-        self._gate = threading.RLock()  # reentrant: garbage collection may end a subscription at any time
+        self._gate = Gate()
         self._joining: deque[_Subscriber] = deque()
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._pid = os.getpid()
@@ -83,8 +84,10 @@ class Watcher:
         """
         self._check_open()  # check first: after a fork, a thread that was not copied may hold the gate
         subscriber = _Subscriber(on_event, on_end)
-        with self._gate:
+        with self._gate.entered() as interrupts:
             self._check_open()
+            if interrupts:
+                raise OperationFailed(f"events: {INTERRUPTS}", operation="events")
             if threading.current_thread() is self._thread:  # in a callback; it cannot wait for itself
                 self._subscribers.append(subscriber)
                 return lambda: self._leave(subscriber)
@@ -95,8 +98,8 @@ class Watcher:
                     with shortage(OperationFailed, "events: cannot start a thread"):
                         self._thread = thread
                         thread.start()
-                except OperationFailed:
-                    self._thread = None
+                except BaseException:  # Ctrl-C, too
+                    self._thread = None  # if it has begun nevertheless, it sees that it is not needed
                     self._joining.remove(subscriber)
                     raise
             else:
@@ -113,13 +116,13 @@ class Watcher:
         """Call each subscriber's `on_end`, and end the thread. Calling it again does nothing."""
         if os.getpid() != self._pid:
             return  # the thread belongs to the parent
-        with self._gate:
+        with self._gate.entered() as interrupts:
             self._closed = True
             thread = self._thread
             self._rouse()
         if thread is None:
             self._end()
-        elif thread is not threading.current_thread():
+        elif thread is not threading.current_thread() and not interrupts:
             thread.join()
 
     def _leave(self, subscriber: _Subscriber) -> None:
@@ -133,13 +136,16 @@ class Watcher:
     def _rouse(self) -> None:
         if os.getpid() != self._pid:
             return
-        with self._gate:
+        with self._gate.entered():
             if self._wake >= 0:
                 os.eventfd_write(self._wake, 1)
 
     # The following methods run on the thread
 
     def _run(self) -> None:
+        with self._gate.entered():
+            if self._thread is not threading.current_thread():
+                return
         try:
             while self._goes_on():
                 if self._joining:
@@ -158,7 +164,7 @@ class Watcher:
         self._subscribers = [subscriber for subscriber in self._subscribers if subscriber.listens]
         if not self._subscribers:
             self._disconnect()
-        with self._gate:
+        with self._gate.entered():
             if self._closed:
                 return False
             if not self._joining and not self._subscribers:
@@ -270,7 +276,7 @@ class Watcher:
         for subscriber in subscribers:
             if subscriber.listens:
                 shielded(subscriber.on_end)
-        with self._gate:
+        with self._gate.entered():
             if self._wake >= 0:
                 os.close(self._wake)
                 self._wake = -1

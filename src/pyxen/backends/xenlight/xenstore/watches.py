@@ -14,6 +14,7 @@ from pyxen._common.shield import logger, shielded
 from pyxen._common.shortage import shortage
 from pyxen._common.xenstore import refused
 from pyxen.backends.xenlight.xenstore.connection import Connection, Request, Verb
+from pyxen.backends.xenlight.xenstore.gate import INTERRUPTS, Gate
 from pyxen.errors import ConnectFailed, HostClosed, OperationFailed
 from pyxen.records.xenstore import NodeChange
 
@@ -61,7 +62,7 @@ class Watches:
 
     def __init__(self, connect: Callable[[], Connection]) -> None:
         self._connect = connect
-        self._gate = threading.RLock()  # reentrant: garbage collection may end a watch at any time
+        self._gate = Gate()
         self._joining: deque[_Watcher] = deque()
         self._wake = -1
         self._pid = os.getpid()
@@ -86,8 +87,10 @@ class Watches:
             XenstoreQuota: xenstore allows no more watches.
         """
         self._check_open()  # check first: after a fork, a thread that was not copied may hold the gate
-        with self._gate:
+        with self._gate.entered() as interrupts:
             self._check_open()
+            if interrupts:
+                raise OperationFailed(f"xenstore.watch: {INTERRUPTS}", operation="xenstore.watch")
             watcher = _Watcher(tuple(paths), self._next_token, on_change, on_end)
             self._next_token += len(watcher.paths)
             self._joining.append(watcher)
@@ -112,8 +115,8 @@ class Watches:
                     self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
                 self._thread = thread
                 thread.start()
-        except OperationFailed:
-            self._thread = None
+        except BaseException:  # Ctrl-C, too
+            self._thread = None  # if it has begun nevertheless, it sees that it is not needed
             self._joining.remove(watcher)
             raise
 
@@ -121,13 +124,13 @@ class Watches:
         """Call each `on_end`, and end the thread. Calling it again does nothing."""
         if os.getpid() != self._pid:
             return
-        with self._gate:
+        with self._gate.entered() as interrupts:
             self._closed = True
             thread = self._thread
             self._rouse()
         if thread is None:
             self._end()
-        elif thread is not threading.current_thread():
+        elif thread is not threading.current_thread() and not interrupts:
             thread.join()
 
     def _leave(self, watcher: _Watcher) -> None:
@@ -140,13 +143,16 @@ class Watches:
             raise HostClosed("xenstore: the host is closed, or was opened before a fork: open it again")
 
     def _rouse(self) -> None:
-        with self._gate:
+        with self._gate.entered():
             if self._wake >= 0:
                 os.eventfd_write(self._wake, 1)
 
     # The following methods run on the thread
 
     def _run(self) -> None:
+        with self._gate.entered():
+            if self._thread is not threading.current_thread():
+                return
         try:
             while self._goes_on():
                 self._join()
@@ -167,7 +173,7 @@ class Watches:
             self._disconnect()
         elif gone:
             self._unwatch(gone)
-        with self._gate:
+        with self._gate.entered():
             if self._closed:
                 return False
             if not self._joining and not self._watchers:
@@ -292,7 +298,7 @@ class Watches:
         for watcher in watchers:
             if watcher.listens:
                 shielded(watcher.on_end)
-        with self._gate:
+        with self._gate.entered():
             if self._wake >= 0:
                 os.close(self._wake)
                 self._wake = -1

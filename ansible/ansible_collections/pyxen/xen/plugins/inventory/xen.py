@@ -122,7 +122,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
                 with pyxen.connect(uri) as host:
                     infos = [info.to_dict() for info in host.list() if is_guest(info)]
             except pyxen.Error as error:
-                message = f"the host {name} ({uri}): {type(error).__name__}: {error}"
+                message = f"the host {name}: {type(error).__name__}: {error}"  # a URI may have a password
                 if not self.get_option("ignore_unreachable"):
                     raise AnsibleParserError(message) from error
                 self.display.warning(message)

@@ -1,0 +1,109 @@
+"""What memory:/// makes of the files of saved domains, whatever is in them and however they arrive."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import pyxen
+from pyxen import Host, OperationFailed
+from pyxen._common import savefile
+from tests.unit.memory.configs import config
+from tests.waiting import until
+
+MARK = b"a domain of memory:///\n"
+STATE = {"memory": 65536, "online": 1, "answers": True, "drivers": True}
+
+
+@pytest.fixture
+def host() -> Iterator[Host]:
+    with pyxen.connect("memory:///") as host:
+        yield host
+
+
+@pytest.fixture
+def saved(host: Host, tmp_path: Path) -> Path:
+    """The file of a domain that is saved."""
+    host.create(config("web")).save(tmp_path / "web")
+    return tmp_path / "web"
+
+
+def with_state(saved: Path, state: str) -> None:
+    """Give the guest in a file another state, with its checksum."""
+    data, text = saved.read_bytes(), state.encode()
+    head = data[: data.index(MARK) + len(MARK)]
+    saved.write_bytes(head + struct.pack("=II", len(text), zlib.crc32(text)) + text)
+
+
+def test_its_own_state_is_taken(host: Host, saved: Path) -> None:
+    with_state(saved, json.dumps(STATE))
+    assert host.restore(saved).info().vcpus == 1
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        "[]",
+        "{",
+        "{}",
+        "[" * 100_000,
+        *(json.dumps({**STATE, **change}) for change in (
+            {"memory": "x"}, {"memory": -1}, {"memory": 1.5}, {"memory": True}, {"online": 0}, {"online": 5},
+            {"answers": 1}, {"drivers": None}, {"more": 1},
+        )),
+    ],
+)  # fmt: skip
+def test_a_state_that_is_none_leaves_nothing(host: Host, saved: Path, state: str) -> None:
+    with_state(saved, state)
+    before = host.list()
+    with pytest.raises(OperationFailed, match="damaged: the state of the guest"):
+        host.restore(saved)
+    assert [info.domid for info in host.list()] == [info.domid for info in before]
+
+
+def test_whatever_a_restore_raises_leaves_nothing(host: Host, saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("pyxen.backends.memory.save._take_state", fail)
+    with pytest.raises(ZeroDivisionError):
+        host.restore(saved)
+    assert len(host.list()) == 1
+
+
+def test_memory_for_which_there_is_no_room_is_not_taken(host: Host, saved: Path) -> None:
+    with_state(saved, json.dumps({**STATE, "memory": 1 << 50}))
+    assert host.restore(saved).info().memory_kib < 1 << 50
+    assert host.info().free_memory_kib >= 0
+
+
+def test_what_comes_in_tiny_pieces_is_not_read_again_with_each(
+    host: Host, saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = 0
+    parse = savefile.parse
+
+    def counted(take: Callable[[int], bytes], source: str | None = None) -> savefile.Head:
+        nonlocal looks
+        looks += 1
+        return parse(take, source)
+
+    monkeypatch.setattr(savefile, "parse", counted)
+    read_end, write_end = os.pipe()
+    begun = host.begin.restore(read_end)
+    for byte in saved.read_bytes():
+        os.write(write_end, bytes([byte]))
+        until(lambda: not select.select([read_end], [], [], 0)[0], "it is not read")
+    until(begun.done, "the restore does not end")
+    os.close(read_end)
+    os.close(write_end)
+    assert begun.result().name == "web"
+    assert looks <= 8
