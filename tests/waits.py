@@ -31,13 +31,15 @@ def unbounded(source: str, *, strict: bool) -> Iterator[Wait]:
 
     Args:
         source: The text.
-        strict: Look at ``.wait()`` and ``.get()`` too, which in tests are operations, that have deadlines of their own.
+        strict: Look at ``.wait()`` and ``.get()`` too, which in tests are operations, that have deadlines of their own;
+            and at ``os.waitpid``: tests wait for children that they have told to end.
     """
     yield from _Finder(strict).found(ast.parse(source), "", in_time=False)
 
 
 class _Finder:
     def __init__(self, strict: bool) -> None:
+        self._strict = strict
         self._ends = {"communicate", "join", "wait", "get"} if strict else {"communicate", "join"}
 
     def found(self, node: ast.AST, place: str, *, in_time: bool) -> Iterator[Wait]:
@@ -60,7 +62,9 @@ class _Finder:
         named = {keyword.arg for keyword in call.keywords}
         program = method in _PROGRAMS and ast.unparse(call.func.value) == "subprocess" and "timeout" not in named
         lock = method in {"flock", "lockf"} and "LOCK_NB" not in text and "LOCK_UN" not in text
-        return program or lock or (method in self._ends and not call.args and "timeout" not in named)
+        child = self._strict and method in {"waitpid", "waitid"} and "WNOHANG" not in text
+        without_time = len(call.args) < (2 if method == "communicate" else 1) and "timeout" not in named
+        return program or lock or child or (method in self._ends and without_time)
 
 
 def _never_ends(loop: ast.While) -> bool:

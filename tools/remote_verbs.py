@@ -17,7 +17,7 @@ BACKENDS = ROOT / "src" / "pyxen" / "backends"
 BY_HAND = frozenset(
     {"await_console", "claims", "close", "console", "features", "libvirt", "migrate_over", "name", "qmp_events"}
     | {"receive_migration", "remove_orphans", "remus_over", "restore", "restore_over", "save_over", "subscribe"}
-    | {"uri", "xenstore"}
+    | {"uri", "xenstore", "xenstore_domid"}
 )
 """The members that are not generated."""
 

@@ -21,8 +21,7 @@ from pyxen._common.ready_names import is_ready_name
 from pyxen._common.shortage import submitted
 from pyxen._durations import LONGEST_WAIT
 from pyxen.domain import Domain
-from pyxen.errors import DomainNotFound, Error, NodeNotFound, OperationFailed
-from pyxen.features import Feature
+from pyxen.errors import DomainNotFound, Error, OperationFailed
 from pyxen.host import Host
 from pyxen.operation import check_may_wait
 from pyxen.records.autostart import StartAction, Started, StopAction, Stopped
@@ -139,12 +138,8 @@ def stop_all(host: Host, settings: XendomainsSettings | None = None, *, parallel
 
 
 def _guests(host: Host) -> list[Domain]:
-    """Return the guests without the domain that xenstored may run in, and without those that pools keep ready."""
-    stores = None
-    if host.supports(Feature.XENSTORE):
-        with contextlib.suppress(NodeNotFound):
-            stores = host.xenstore.read("/tool/xenstored/domid")
-    return [domain for domain in host.guests if str(domain.domid) != stores and not is_ready_name(domain.name)]
+    """Return the guests without those that pools keep ready."""
+    return [domain for domain in host.guests if not is_ready_name(domain.name)]
 
 
 def _each(work: Callable[[Domain], Stopped], domains: Sequence[Domain], parallel: int) -> Iterator[tuple[int, Stopped]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from uuid import UUID
 
 from pyxen.backends.base import Backend, DomainRef
@@ -73,13 +73,13 @@ class Domains(Collection[Domain]):
         found = self._backend.find(key)
         if found is None and isinstance(key, str) and (uuid := _uuid(key)) is not None:
             found = self._backend.find(uuid)
-        return None if found is None or not self._is_shown(found) else self._handle(found)
+        return None if found is None or not self._shown([found]) else self._handle(found)
 
     def _alive(self) -> list[DomainInfo]:
-        return [info for info in self._backend.list() if self._is_shown(info)]
+        return self._shown(self._backend.list())
 
-    def _is_shown(self, info: DomainInfo) -> bool:
-        return info.state is not DomainState.DYING
+    def _shown(self, infos: Iterable[DomainInfo]) -> list[DomainInfo]:
+        return [info for info in infos if info.state is not DomainState.DYING]
 
     def _handle(self, info: DomainInfo) -> Domain:
         return Domain(self._backend, self._calls, DomainRef(info.domid, info.uuid), info.name)

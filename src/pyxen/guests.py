@@ -1,8 +1,8 @@
-"""The collection of a host's guests: its domains without dom0 and without stub domains."""
+"""The collection of a host's guests: its domains without dom0, stub domains and the domain of xenstored."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 from pyxen._common.ready_names import is_ready_name
@@ -16,10 +16,11 @@ __all__ = ["Guests"]
 
 
 class Guests(Domains):
-    """The current guests of a host: like `Domains`, but without dom0 and without stub domains.
+    """The current guests of a host: like `Domains`, but without dom0, stub domains and the domain of xenstored.
 
-    A stub domain runs the device model of another guest, see `DomainInfo.stubdomain_of`; `Host.domains` has it. Guests
-    that a `Pool` keeps ready are here, too, but `shutdown_all` and `reboot_all` leave them to their pool.
+    A stub domain runs the device model of another guest, see `DomainInfo.stubdomain_of`. xenstored may run in a domain
+    of its own, without which no other works. `Host.domains` has both. Guests that a `Pool` keeps ready are here, too,
+    but `shutdown_all` and `reboot_all` leave them to their pool.
     """
 
     def __repr__(self) -> str:
@@ -71,8 +72,10 @@ class Guests(Domains):
         failed = {guest: error for guest, error in zip(guests, errors, strict=True) if error is not None}
         return {guest: error for guest, error in failed.items() if not isinstance(error, DomainNotFound)}  # has ended
 
-    def _is_shown(self, info: DomainInfo) -> bool:
-        return super()._is_shown(info) and info.domid != 0 and info.stubdomain_of is None
+    def _shown(self, infos: Iterable[DomainInfo]) -> list[DomainInfo]:
+        guests = [info for info in super()._shown(infos) if info.domid != 0 and info.stubdomain_of is None]
+        xenstore = self._backend.xenstore_domid() if guests else None
+        return [info for info in guests if info.domid != xenstore]
 
 
 def _is_to_be_asked(info: DomainInfo) -> bool:

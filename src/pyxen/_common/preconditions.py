@@ -53,7 +53,6 @@ __all__ = [
     "check_scheduler",
     "check_size",
     "check_soft_reset",
-    "check_spared",
     "check_suspended",
     "check_sysrq_key",
     "check_vcpu",
@@ -69,15 +68,6 @@ __all__ = [
 ]
 
 E = TypeVar("E", bound=OperationFailed)
-
-_NOT_TO_DOM0: Final = frozenset(
-    {"core_dump", "destroy", "migrate", "pause", "preserve", "reboot", "remus", "resume", "save"}
-    | {"send_sysrq", "send_trigger", "shutdown", "soft_reset", "suspend", "unpause"}
-)
-"""Verbs that must not be used on dom0; libxl would delete dom0's xenstore entries before Xen refuses.
-
-Linux obeys SysRq keys in dom0 too, ``b`` among them, which resets the whole host.
-"""
 
 SCHEDULER_PARAMETERS: Final[dict[str, frozenset[str]]] = {
     "credit": frozenset({"weight", "cap"}),
@@ -108,27 +98,6 @@ def _refusal(cls: type[E], message: str, verb: str, domid: int) -> E:
 
 
 # The domain
-
-
-def check_spared(verb: str, domid: int, own: int = 0) -> None:
-    """Check that a verb does not end, stop or move dom0, or the domain that this process runs in.
-
-    Args:
-        verb: The verb; most may be used on any domain.
-        domid: The domain to use it on.
-        own: The domain that this process runs in, if it is on the same host.
-
-    Raises:
-        InvalidState: The verb must not be used on this domain. ``xl destroy 0`` is refused as well.
-    """
-    if verb not in _NOT_TO_DOM0:
-        return
-    if domid == 0:
-        message = "domain 0 is dom0, which runs the host: pyxen does this only to guests, so leave out domid 0"
-        raise _refusal(InvalidState, message, verb, domid)
-    if domid == own:
-        message = f"this process runs in domain {domid}: do this from dom0"
-        raise _refusal(InvalidState, message, verb, domid)
 
 
 def gone(verb: str, domid: int, uuid: UUID, hint: str = "") -> DomainNotFound:

@@ -16,8 +16,7 @@ from pyxen._autostart_files import FAILURES, auto_names, check_parallel, files_i
 from pyxen._common.ready_names import is_ready_name
 from pyxen.aio.domain import Domain
 from pyxen.aio.host import Host
-from pyxen.errors import DomainNotFound, Error, NodeNotFound
-from pyxen.features import Feature
+from pyxen.errors import DomainNotFound, Error
 from pyxen.records.autostart import StartAction, Started, StopAction, Stopped
 from pyxen.records.info import ENDS
 from pyxen.xendomains import XendomainsSettings
@@ -118,12 +117,8 @@ async def stop_all(host: Host, settings: XendomainsSettings | None = None, *, pa
 
 
 async def _guests(host: Host) -> list[Domain]:
-    """Return the guests without the domain that xenstored may run in, and without those that pools keep ready."""
-    stores = None
-    if host.supports(Feature.XENSTORE):
-        with contextlib.suppress(NodeNotFound):
-            stores = await host.xenstore.read("/tool/xenstored/domid")
-    return [one async for one in host.guests if str(one.domid) != stores and not is_ready_name(one.name)]
+    """Return the guests without those that pools keep ready."""
+    return [one async for one in host.guests if not is_ready_name(one.name)]
 
 
 async def _each(

@@ -5,7 +5,7 @@ Generated from `pyxen.guests` by ``python -m tools.aio_face``: do not edit.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 from pyxen._common.ready_names import is_ready_name
@@ -73,8 +73,10 @@ class Guests(Domains):
         failed = {guest: error for guest, error in zip(guests, errors, strict=True) if error is not None}
         return {guest: error for guest, error in failed.items() if not isinstance(error, DomainNotFound)}  # has ended
 
-    def _is_shown(self, info: DomainInfo) -> bool:
-        return super()._is_shown(info) and info.domid != 0 and info.stubdomain_of is None
+    def _shown(self, infos: Iterable[DomainInfo]) -> list[DomainInfo]:
+        guests = [info for info in super()._shown(infos) if info.domid != 0 and info.stubdomain_of is None]
+        xenstore = self._backend.xenstore_domid() if guests else None
+        return [info for info in guests if info.domid != xenstore]
 
 
 def _is_to_be_asked(info: DomainInfo) -> bool:

@@ -75,6 +75,10 @@ class HostVerbs(Protocol):
         alive = (info for info in self.list() if info.state is not DomainState.DYING)
         return next((info for info in alive if getattr(info, field) == key), None)
 
+    def xenstore_domid(self) -> int | None:
+        """Return the domain that xenstored runs in; None if that is dom0, or is not known."""
+        return None
+
     def orphans(self) -> tuple[DomainRef, ...]:
         """Return the domains whose process died before they were complete, or handed out."""
         raise lacking(Feature.ORPHANS, self.name)

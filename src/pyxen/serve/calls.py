@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any, Final
 
 from pyxen._common.shield import logger
+from pyxen._common.shortage import shortage
 from pyxen.backends.remote.failures import failure_of
 from pyxen.backends.remote.link import Link
+from pyxen.backends.remote.lost import added, lost_with
 from pyxen.backends.remote.messages import BACKLOG, Begun, Done, Failed, Item, Over, Progress
 from pyxen.backends.remote.values import Codec, encoded
-from pyxen.errors import DomainNotFound, Error
-from pyxen.events import EventsLost
+from pyxen.errors import DomainNotFound, Error, OperationFailed
 from pyxen.operation import Operation
+from pyxen.records.qmp_event import QmpEventsLost
 
 __all__ = ["ServedCall", "Subscription"]
 
 _LOG = logger("pyxen.serve")
+_UNSENDABLE: Final = (ValueError, TypeError, OverflowError, Error)
+"""What is raised by a value that cannot be sent, such as a text that is not UTF-8."""
 _MOST_ITEMS: Final = BACKLOG // 4
 """The bytes that wait to be sent, above which items are lost."""
 
@@ -113,13 +117,28 @@ class ServedCall:
             self.made = lambda: undo(value)
         try:
             data = encoded(shown(value), result)
-        except (ValueError, TypeError, OverflowError, Error) as problem:
-            self.undo()
-            self.fail(problem)
+        except _UNSENDABLE as problem:
+            self._undo_and_fail(problem)
             return
         log = tuple(line[:4096] for line in operation.log[:1000])
         self._link.send(Done(self.number, data, operation.subject, operation.domid, log, undo is not None))
         self._on_end(self.number)
+
+    def _undo_and_fail(self, error: Exception) -> None:
+        """Undo a success that the client cannot be told, on a thread that may wait for that."""
+
+        def undo() -> None:
+            self.undo()
+            self.fail(error)
+
+        if self.made is None:
+            self.fail(error)
+            return
+        try:
+            with shortage(OperationFailed, self.verb):
+                threading.Thread(target=undo, name="pyxen-serve-undo", daemon=True).start()
+        except OperationFailed:  # it is undone when the link ends
+            self.fail(error)
 
     def fail(self, error: BaseException) -> None:
         """Tell the client that it has failed."""
@@ -131,7 +150,8 @@ class ServedCall:
 
     def undo(self) -> None:
         """Undo what it has made, if the client has not got it; this may block."""
-        undo, self.made = self.made, None
+        with self._lock:
+            undo, self.made = self.made, None
         if undo is None:
             return
         try:
@@ -161,22 +181,22 @@ class Subscription:
         link: The link to the client.
         number: The number of the call.
         item: How an item is sent.
-        lost: Makes the item that says that so many were lost.
+        lost: Returns the items that say that so many were lost; None is an unknown number.
     """
 
-    def __init__(self, link: Link, number: int, item: Codec, lost: Callable[[int], Any]) -> None:
-        self._link, self._number, self._item, self._lost_item = link, number, item, lost
+    def __init__(self, link: Link, number: int, item: Codec, lost: Callable[[int | None], Sequence[Any]]) -> None:
+        self._link, self._number, self._item, self._lost_items = link, number, item, lost
         self._lock = threading.Lock()
-        self._lost = 0
+        self._lost: int | None = 0
 
     def put(self, value: Any) -> None:
         """Send an item."""
         with self._lock:
             if self._link.backlog > _MOST_ITEMS:
-                self._lost += value.count or 1 if isinstance(value, EventsLost) else 1
+                self._lost = added(self._lost, lost_with(value))
                 return
             self._say_lost()
-            self._link.send(Item(self._number, encoded(value, self._item)))
+            self._send(value)
 
     def report(self) -> None:
         """Say what was lost, if there is room for it now."""
@@ -185,9 +205,18 @@ class Subscription:
                 self._say_lost()
 
     def _say_lost(self) -> None:
-        if self._lost:
+        if self._lost != 0:
             lost, self._lost = self._lost, 0
-            self._link.send(Item(self._number, encoded(self._lost_item(lost), self._item)))
+            for item in self._lost_items(lost):
+                self._send(item)
+
+    def _send(self, value: Any) -> None:
+        lost = value.count if isinstance(value, QmpEventsLost) else 0
+        try:
+            self._link.send(Item(self._number, encoded(value, self._item), lost))
+        except _UNSENDABLE as error:
+            _LOG.error("%s cannot be sent, and counts as lost: %s", type(value).__name__, error)
+            self._lost = added(self._lost, lost_with(value))
 
     def end(self, error: Error | None = None) -> None:
         """Say that no more come."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
+import contextlib
 import threading
 from collections.abc import Callable, Sequence
 from typing import Final
 from uuid import UUID
 
 from pyxen._common.claims import Claim, ClaimSet
-from pyxen.errors import InvalidArgument
+from pyxen.errors import Error, InvalidArgument
 
 __all__ = ["ServedClaims"]
 
@@ -27,16 +27,14 @@ class ServedClaims:
     def __init__(self, opened: Callable[[], ClaimSet]) -> None:
         self._opened = opened
         self._lock = threading.Lock()
-        self._numbers = itertools.count(1)
         self._sets: dict[int, ClaimSet] = {}
 
-    def claims_open(self) -> int:
+    def claims_open(self, number: int) -> None:
+        """Open a set with a number of the caller's."""
         with self._lock:
             if len(self._sets) >= _MOST:
                 raise InvalidArgument(f"{_MOST} pools and clones are being made: end one first", operation="claim")
-            number = next(self._numbers)
             self._sets[number] = self._opened()
-            return number
 
     def claims_add(self, claims: int, uuid: UUID, files: Sequence[str]) -> None:
         self._of(claims).add(Claim(uuid, tuple(files)))
@@ -49,6 +47,15 @@ class ServedClaims:
         with self._lock:
             self._sets.pop(claims, None)
         found.close()
+
+    def has(self, number: int) -> bool:
+        """Tell whether a set with that number is open."""
+        return number in self._sets
+
+    def shut(self, number: int) -> None:
+        """Close a set that its client does not know, if it is open: it is empty."""
+        with contextlib.suppress(Error):  # it was closed meanwhile
+            self.claims_close(number)
 
     def close(self) -> None:
         """Release all."""

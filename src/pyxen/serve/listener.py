@@ -18,8 +18,9 @@ from pyxen._common.shortage import shortage
 from pyxen.backends.base import Backend
 from pyxen.backends.remote.failures import failure_of
 from pyxen.backends.remote.link import framed
-from pyxen.backends.remote.messages import GREETING, VERSION, Refused
+from pyxen.backends.remote.messages import GREETING, MOST_FRAME, VERSION, Refused
 from pyxen.errors import ConnectFailed, Error, NotPrivileged, OperationFailed
+from pyxen.serve.budget import Budget, Share
 from pyxen.serve.peers import Peer, peer_of, why_not
 from pyxen.serve.server import Server
 from pyxen.serve.settings import Settings
@@ -57,6 +58,7 @@ class Listener:
         self._lock = threading.Lock()
         self._waking = threading.RLock()  # a signal's handler may take it while its own thread has it
         self._clients: set[_Client] = set()
+        self._budget = Budget(each=MOST_FRAME)
         self._refused: set[int] = set()
         with shortage(OperationFailed, "cannot begin to serve"):
             self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
@@ -136,7 +138,8 @@ class Listener:
     def _serve(self, peer: Peer, link: socket.socket) -> None:
         with shortage(ConnectFailed, _NOT_NOW):
             fd = os.dup(link.fileno())
-        server = Server(fd, fd, policy=self._settings.policy)  # it closes the descriptor
+        share = Share(self._budget, peer.uid)
+        server = Server(fd, fd, policy=self._settings.policy, share=share)  # it closes the descriptor
 
         def run() -> None:
             try:

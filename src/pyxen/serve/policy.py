@@ -11,36 +11,62 @@ from pyxen.config.base import settings_of
 from pyxen.records.endpoints import Endpoints
 from pyxen.records.live_device import LiveDevice
 
-__all__ = ["ALL", "CHANGES", "LOOKS", "READ_ONLY", "Policy", "without_secrets"]
+__all__ = ["ALL", "AS_ROOT", "BELOW_ROOT", "CHANGES", "LONG", "LOOKS", "READ_ONLY", "Policy", "without_secrets"]
 
 LOOKS: Final = frozenset(
     {"info", "topology", "idle_times_ns", "uptimes", "uptime", "list", "find", "domain_info", "orphans", "log"}
     | {"config", "memory", "vcpus", "node_affinity", "scheduler", "stats", "all_stats", "live_devices", "endpoints"}
-    | {"console_log", "wait", "wait_memory", "wait_start", "subscribe"}
+    | {"console_log", "wait", "wait_memory", "wait_start", "subscribe", "xenstore_domid"}
     | {"cpupools", "pool_scheduler", "defined", "defined_config", "pci_devices", "usb_devices"}
     | {"hypfs_read", "hypfs_list", "flask_enforcing", "flask_label", "flask_ssidref"}
     | {"psr_monitoring", "psr_cache_kib", "psr_is_attached", "psr_sample", "psr_allocations", "psr_get"}
 )
 """The verbs that only look. Passwords are left out of what they return, and ``log`` may not clear."""
 
-CHANGES: Final = frozenset(
-    {"create", "restore", "restore_over", "start", "define", "undefine", "set_autostart", "update_config"}
-    | {"destroy", "pause", "unpause", "shutdown", "reboot", "suspend", "resume", "soft_reset", "preserve", "rename"}
-    | {"save", "save_over", "core_dump", "migrate", "migrate_over", "receive_migration", "remus", "remus_over"}
-    | {"attach", "detach", "insert_cdrom", "eject_cdrom", "send_trigger", "send_sysrq", "set_userdata", "add_console"}
-    | {"set_memory", "set_maxmem", "set_vcpus", "pin_vcpu", "set_node_affinity", "set_scheduler", "set_cpupool"}
-    | {"create_cpupool", "destroy_cpupool", "rename_cpupool", "add_cpus", "remove_cpus", "split_cpupools"}
-    | {"set_pool_scheduler", "pci_assignable_add", "pci_assignable_remove", "make_overlay", "remove_overlay"}
-    | {"debug_keys", "set_parameters", "hypfs_write", "flask_set_enforcing", "flask_load_policy", "devd"}
-    | {"psr_attach", "psr_detach", "psr_set", "device_tree_add", "device_tree_remove", "device_tree_attach"}
-    | {"store_begin", "store_commit", "store_abort", "store_write", "store_mkdir", "store_remove"}
-    | {"store_set_permissions", "claims_open", "claims_add", "claims_drop", "claims_close", "remove_orphans"}
-    # These only look, but a guest's console takes input, QEMU takes any command, a check takes the host's time, and
-    # notes, files and xenstore may hold passwords.
-    | {"console", "await_console", "monitor_command", "qmp", "qmp_events", "check_create", "userdata", "saved_config"}
+AS_ROOT: Final = frozenset(
+    # They take a configuration, a device or a path: root runs the programs that it names, and opens the files.
+    {"create", "define", "update_config", "attach", "detach", "insert_cdrom", "restore", "restore_over", "save"}
+    | {"core_dump", "receive_migration", "saved_config", "make_overlay", "remove_overlay", "claims_add"}
+    # They take a command, or a script.
+    | {"migrate", "remus", "remus_over"}
+    # They give orders to programs that are root, or to Xen.
+    | {"store_write", "store_mkdir", "store_remove", "store_set_permissions", "qmp", "monitor_command"}
+    | {"flask_load_policy", "flask_set_enforcing", "device_tree_add", "device_tree_remove", "device_tree_attach"}
+)
+"""The verbs that change, and with which a client is as good as root."""
+
+BELOW_ROOT: Final = frozenset(
+    {"start", "undefine", "set_autostart", "destroy", "pause", "unpause", "shutdown", "reboot", "suspend", "resume"}
+    | {"soft_reset", "preserve", "rename", "save_over", "migrate_over", "eject_cdrom", "send_trigger", "send_sysrq"}
+    | {"set_userdata", "add_console", "set_memory", "set_maxmem", "set_vcpus", "pin_vcpu", "set_node_affinity"}
+    | {"set_scheduler", "set_cpupool", "create_cpupool", "destroy_cpupool", "rename_cpupool", "add_cpus"}
+    | {"remove_cpus", "split_cpupools", "set_pool_scheduler", "pci_assignable_add", "pci_assignable_remove"}
+    | {"debug_keys", "set_parameters", "hypfs_write", "devd", "psr_attach", "psr_detach", "psr_set"}
+    | {"store_begin", "store_commit", "store_abort", "claims_open", "claims_drop", "claims_close", "remove_orphans"}
+    # These only look, but a guest's console takes input, QEMU's events keep others from it, a check takes the host's
+    # time, and notes and xenstore may hold passwords.
+    | {"console", "await_console", "qmp_events", "check_create", "userdata"}
     | {"store_read", "store_read_many", "store_children", "store_permissions", "store_watch"}
 )
+"""The verbs that change or betray something, and do not amount to root by themselves."""
+
+CHANGES: Final = AS_ROOT | BELOW_ROOT
 """The verbs that are refused with ``--read-only``."""
+
+LONG: Final = frozenset(
+    {"attach", "check_create", "create", "define", "detach", "migrate", "migrate_over", "receive_migration", "remus"}
+    | {"restore", "restore_over", "save", "save_over", "update_config"}
+    | {
+        "device_tree_add",
+        "device_tree_attach",
+        "device_tree_remove",
+        "flask_load_policy",
+        "set_userdata",
+        "store_write",
+    }
+    | {"claims_add", "qmp", "store_read_many", "store_watch"}
+)
+"""The verbs whose messages may be long: with a configuration, bytes or a list, or the client's own error."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -66,6 +92,11 @@ class Policy:
     def read_only(self) -> bool:
         """Whether it only looks."""
         return self.verbs <= LOOKS
+
+    @property
+    def may_be_long(self) -> bool:
+        """Whether messages of its calls may be long."""
+        return not self.verbs.isdisjoint(LONG)
 
     def only_looking(self) -> Policy:
         """Return what is left of it with ``--read-only``."""

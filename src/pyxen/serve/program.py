@@ -7,15 +7,17 @@ import signal
 from collections.abc import Callable
 from typing import Final
 
+from pyxen._common.shield import logger
 from pyxen.backends.base import Backend
 from pyxen.serve.listener import Listener
-from pyxen.serve.policy import ALL, READ_ONLY
+from pyxen.serve.policy import ALL, AS_ROOT, READ_ONLY
 from pyxen.serve.server import Server
-from pyxen.serve.settings import load_settings
+from pyxen.serve.settings import Settings, load_settings
 from pyxen.serve.sockets import listening_socket
 
 __all__ = ["serve_many", "serve_one"]
 
+_LOG: Final = logger("pyxen.serve")
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
 
@@ -42,6 +44,7 @@ def serve_many(path: str, config: str | None, open_backend: Callable[[], Backend
     settings = load_settings(config)
     if read_only:
         settings = settings.only_looking()
+    _warn_of_roots(settings)
     with listening_socket(path, settings, os.environ) as listening:
         listener = Listener(listening, settings, open_backend)
 
@@ -54,3 +57,11 @@ def serve_many(path: str, config: str | None, open_backend: Callable[[], Backend
             signal.signal(number, end)
         listener.run()
     listener.wind_up()
+
+
+def _warn_of_roots(settings: Settings) -> None:
+    """Say who is as good as root, and by which verbs: a list of verbs does not show that."""
+    given = sorted(settings.policy.verbs & AS_ROOT)
+    if settings.group is not None and given:
+        verbs = "all verbs" if settings.policy.all else ", ".join(given)
+        _LOG.warning("%s: members of %s are as good as root by %s", settings.source, settings.group, verbs)

@@ -5,12 +5,10 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
 
@@ -20,8 +18,10 @@ from pyxen._copies.orphans import remove_orphans
 from pyxen.backends.base import Allow, Backend
 from pyxen.backends.remote.failures import error_of, failure_of
 from pyxen.backends.remote.link import Link
+from pyxen.backends.remote.lost import events_lost, nodes_lost, qmp_events_lost
 from pyxen.backends.remote.messages import (
     BACKLOG,
+    CHUNK,
     GREETING,
     MOST_CALLS,
     MOST_FRAME,
@@ -58,17 +58,18 @@ from pyxen.errors import (
     InvalidArgument,
     NotPrivileged,
     OperationFailed,
-    OperationTimeout,
     UnsupportedFeature,
 )
-from pyxen.events import Event, EventsLost
+from pyxen.events import Event
 from pyxen.features import Feature
 from pyxen.operation import Operation
 from pyxen.records.qmp_event import QmpEvent
 from pyxen.records.xenstore import NodeChange
+from pyxen.serve.budget import Budget, Share
 from pyxen.serve.calls import ServedCall, Subscription
 from pyxen.serve.claims import ServedClaims
 from pyxen.serve.policy import ALL, Policy
+from pyxen.serve.questions import Question, unknown_argument
 from pyxen.serve.saving import save_over, spoken_out
 from pyxen.serve.store import ServedStore
 
@@ -83,16 +84,17 @@ _TO_DECIDE: Final = 600.0  # seconds for the client to say whether it allows a d
 _TO_UNDO: Final = 300.0  # seconds for what is stopped to be undone
 _TO_SEND: Final = 10.0  # seconds for the last messages
 _TO_FLUSH: Final = 5.0  # seconds for what was sent to a console before it was closed
-_MOST_HELD: Final = 64 << 20
-"""The bytes of arguments of calls that have not begun, above which the next message waits."""
+_MOST_HELD: Final = 8 << 20
+"""The bytes of short messages with calls that were not carried out, above which the next message waits."""
 _MOST_FIRST: Final = 4 << 10
 """The most bytes of the client's first message."""
 _MOST_LOOKING: Final = 64 << 10
 """The most bytes of a message of a client that only looks: it has nothing long to say, and what is read takes more."""
+_MOST_SHORT: Final = CHUNK + (4 << 10)
+"""The most bytes of one of a client that may call no verb with long arguments; others take longer ones from the budget."""
+_SLOWEST: Final = 64 << 10
+"""The bytes a second at which a message must come."""
 _TICK: Final = 0.25  # seconds between reports of progress
-
-_EXPECTED: Final = re.compile(r"(?:\w+: )?Expected `(.*?)(?: \| null)?`, got `(.*?)`(?: - at `\$\.?(.*)`)?")
-"""What msgspec says of a value with another type."""
 
 _UNDOABLE: Final = frozenset({"create", "restore", "restore_over", "start"})
 """Verbs whose result is a domain, which ends if the client does not get it. A domain that migrated here must stay."""
@@ -107,17 +109,20 @@ class Server:
         read_fd: Where the client's messages come from. Both descriptors are closed at the end.
         write_fd: Where they are answered.
         policy: What the client may do.
+        share: What it has of the budget for long messages; None is a budget of its own.
     """
 
-    def __init__(self, read_fd: int, write_fd: int, *, policy: Policy = ALL) -> None:
+    def __init__(self, read_fd: int, write_fd: int, *, policy: Policy = ALL, share: Share | None = None) -> None:
         self._link = link = Link(read_fd, write_fd, FromClient)
-        link.most_frame = _MOST_FIRST
+        link.most_frame, link.slowest, link.admit = _MOST_FIRST, _SLOWEST, self._admit
         self._policy = policy
+        self._share = share or Share(Budget(), 0)
+        self._admitted = 0
         self._streams = Streams(link)
         self._lock = threading.Lock()
         self._calls: dict[int, ServedCall] = {}
         self._subscriptions: dict[int, Subscription] = {}
-        self._asked: dict[int, _Question] = {}
+        self._asked: dict[int, Question] = {}
         self._last = 0
         self._held = 0
         self._room = threading.Condition()
@@ -130,6 +135,7 @@ class Server:
         self._claims: ServedClaims | None = None
         self._special: dict[str, Callable[..., object]] = {
             "await_console": self._await_console,
+            "claims_open": self._open,
             "console": self._console,
             "migrate_over": self._converse,
             "qmp_events": self._qmp_events,
@@ -139,6 +145,7 @@ class Server:
             "restore": self._restore,
             "restore_over": self._restore_over,
             "save_over": self._save_over,
+            "store_begin": self._open,
             "store_watch": self._store_watch,
             "subscribe": self._subscribe,
         }
@@ -163,7 +170,7 @@ class Server:
         """
         try:
             self._link.send_raw(GREETING)
-            self._link.start(self._on_message, lambda _: self._changed.set(), "pyxen-serve")
+            self._link.start(self._on_message, self._on_end, "pyxen-serve")
             if not self._greeted():
                 return
             try:
@@ -178,6 +185,7 @@ class Server:
         finally:
             self._pool.shutdown(wait=False, cancel_futures=True)
             self._link.close()
+            self._share.close()
 
     def _greeted(self) -> bool:
         end = time.monotonic() + _TO_GREET
@@ -252,18 +260,41 @@ class Server:
 
     # The rest runs on the link's thread
 
+    def _admit(self, size: int) -> bool:
+        """Wait until there is room for a message, and say meanwhile that this end is there."""
+        if size <= _MOST_SHORT:
+            return True
+        while not self._share.take(size, _TICK):
+            if self._link.ended is not None:
+                return False
+            self._link.answer_ping()
+        self._admitted = size
+        return True
+
+    def _on_end(self, _: str) -> None:
+        self._share.give(self._admitted)  # of a message that was not read to its end
+        self._changed.set()
+
     def _on_message(self, message: Any) -> None:
         if self._hello is None:
             if not isinstance(message, Hello):
                 raise Malformed("the first message is not a greeting")
-            self._link.most_frame = _MOST_LOOKING if self._policy.read_only else MOST_FRAME
+            policy = self._policy
+            self._link.most_frame = (
+                _MOST_LOOKING if policy.read_only else MOST_FRAME if policy.may_be_long else _MOST_SHORT
+            )
             self._hello = message
             self._changed.set()
-            return
+        elif isinstance(message, Call):
+            self._begin(message)
+            self._link.wait_for_room(BACKLOG)
+        else:
+            self._take(message)
+            self._share.give(self._admitted)
+            self._admitted = 0
+
+    def _take(self, message: Any) -> None:
         match message:
-            case Call():
-                self._begin(message)
-                self._link.wait_for_room(BACKLOG)
             case Data() | Credit() | End() | Drained() | Snap():
                 self._streams.take(message)
             case Cancel():
@@ -286,32 +317,35 @@ class Server:
         if message.id <= self._last or self._backend is None:
             raise Malformed("the number of a call is not larger than that of the last one")
         self._last = message.id
+        admitted, self._admitted = self._admitted, 0
         call = ServedCall(self._link, message.id, message.verb, self._ended)
         with self._lock:
             full = len(self._calls) >= MOST_CALLS
             if not full:
                 self._calls[message.id] = call
-        if full:
-            call.fail(OperationFailed(f"{MOST_CALLS} calls are going on: wait for one first", operation=message.verb))
-        elif self._bye:
-            call.fail(ConnectFailed(f"{message.verb}: the host is being closed"))
-        else:
-            with self._room:
-                self._held += len(message.arguments)
-            try:
-                submitted(self._pool, partial(self._carry_out, call, message), OperationFailed, message.verb)
-            except OperationFailed as error:
-                with self._room:
-                    self._held -= len(message.arguments)
-                call.fail(error)
-            with self._room:
-                self._room.wait_for(lambda: self._held < _MOST_HELD or self._link.ended is not None)
+        held = 0 if admitted else len(message.arguments)
+        with self._room:
+            self._held += held
+        try:
+            if full:
+                raise OperationFailed(f"{MOST_CALLS} calls are going on: wait for one first", operation=message.verb)
+            if self._bye:
+                raise ConnectFailed(f"{message.verb}: the host is being closed")
+            carry_out = partial(self._carry_out, call, message, held, admitted)
+            submitted(self._pool, carry_out, OperationFailed, message.verb)
+        except Error as error:
+            self._let_go(held, admitted)
+            call.fail(error)
+        with self._room:
+            self._room.wait_for(lambda: self._held < _MOST_HELD or self._link.ended is not None)
 
     def _cancel(self, message: Cancel) -> None:
         with self._lock:
             call = self._calls.get(message.id)
         if call is not None:
             call.stop("timeout" if message.reason == "timeout" else "cancelled")
+        else:  # its answer has not arrived: the client has stopped to wait
+            self._shut(message.id)
 
     def _keep(self, number: int) -> None:
         with self._lock:
@@ -337,7 +371,14 @@ class Server:
 
     # The rest runs on the threads of the pool
 
-    def _carry_out(self, call: ServedCall, message: Call) -> None:
+    def _let_go(self, held: int, admitted: int) -> None:
+        """Note that the arguments of a call take no memory any more."""
+        self._share.give(admitted)
+        with self._room:
+            self._held -= held
+            self._room.notify_all()
+
+    def _carry_out(self, call: ServedCall, message: Call, held: int, admitted: int) -> None:
         self._link.wait_for_room(BACKLOG)
         try:
             verb = self._allowed(message.verb)
@@ -350,15 +391,13 @@ class Server:
             else:
                 self._plainly(call, verb, by_place, by_name)
         except Malformed as error:
-            call.fail(_unknown_argument(message.verb, error))
+            call.fail(unknown_argument(message.verb, error))
         except BaseException as error:  # noqa: BLE001 (the client gets it)
             if not isinstance(error, (Error, OSError, ValueError)):
                 _LOG.exception("%s failed unexpectedly", message.verb)
             call.fail(error)
         finally:
-            with self._room:
-                self._held -= len(message.arguments)
-                self._room.notify_all()
+            self._let_go(held, admitted)
 
     def _allowed(self, verb: str) -> str:
         if verb not in VERBS:
@@ -372,20 +411,34 @@ class Server:
         verb = verb_of(name)
         if by_name.get("clear") and not self._policy.all:
             raise NotPrivileged(f"{name}: this way to the host does not clear, see {self._policy.source}")
-        if name.startswith("store_"):
-            if self._store is None:
-                self._backend.xenstore()  # says why not
-            result = getattr(self._store, name)(*by_place, **by_name)
-        elif name.startswith("claims_"):
-            result = getattr(self._claims, name)(*by_place, **by_name)
-        else:
-            result = getattr(self._backend, name)(*by_place, **by_name)
+        result = getattr(self._owner(name), name)(*by_place, **by_name)
         shown = self._policy.shown
         if verb.takes_time:
             undo = self._undo_of(name)
             call.follow(result, verb.result, undo=undo, shown=shown)
         else:
             self._answer(call, verb.result, shown(result))
+
+    def _owner(self, verb: str) -> Any:
+        """Return what has a verb as its method."""
+        if verb.startswith("store_"):
+            if self._store is None:
+                self._backend.xenstore()  # says why not
+            return self._store
+        return self._claims if verb.startswith("claims_") else self._backend
+
+    def _open(self, call: ServedCall) -> None:
+        """Open a transaction or a set of claims. Its number is that of the call, by which a client can give it up."""
+        getattr(self._owner(call.verb), call.verb)(call.number)
+        self._answer(call, verb_of(call.verb).result, call.number)
+        call.on_stop(lambda _: self._shut(call.number))
+
+    def _shut(self, number: int) -> None:
+        """Shut what a call has opened, if it has, on a thread that may wait."""
+        for each in (self._store, self._claims):
+            if each is not None and each.has(number):
+                with contextlib.suppress(OperationFailed):  # no thread is left: the end of the link does it
+                    submitted(self._pool, partial(each.shut, number), OperationFailed, "cancel")
 
     def _answer(self, call: ServedCall, codec: Codec, result: Any = None) -> None:
         self._link.send(Answer(call.number, encoded(result, codec)))
@@ -414,7 +467,7 @@ class Server:
         end = time.monotonic() + (_TO_DECIDE if timeout is None else min(timeout, _TO_DECIDE))
 
         def allow(config: DomainConfig) -> bool:
-            question = _Question()
+            question = Question()
             with self._lock:
                 self._asked[call.number] = question
             call.on_stop(lambda _: question.answer(None, allowed=False))
@@ -501,17 +554,12 @@ class Server:
         call.follow(self._backend.await_console(uuid, operation), verb_of("await_console").result)
 
     def _subscribe(self, call: ServedCall) -> None:
-        subscription = Subscription(
-            self._link, call.number, codec_of(Event), lambda count: EventsLost(time=datetime.now(UTC), count=count)
-        )
+        subscription = Subscription(self._link, call.number, codec_of(Event), events_lost)
         stop = self._backend.subscribe(subscription.put, functools.partial(self._over, call.number, subscription))
         self._subscribed(call, subscription, stop)
 
-    def _store_watch(self, call: ServedCall, paths: tuple[str, ...]) -> None:
-        first = paths[0] if paths else "/"
-        subscription = Subscription(
-            self._link, call.number, codec_of(NodeChange), lambda _: NodeChange(first, first, lost=True)
-        )
+    def _store_watch(self, call: ServedCall, paths: Sequence[str]) -> None:
+        subscription = Subscription(self._link, call.number, codec_of(NodeChange), lambda _: nodes_lost(paths))
         over = functools.partial(self._over, call.number, subscription)
         stop = self._backend.xenstore().watch(list(paths), subscription.put, over)
         self._subscribed(call, subscription, stop)
@@ -535,8 +583,7 @@ class Server:
         self._ended(number)
 
     def _qmp_events(self, call: ServedCall, domain: Any, *, timeout: float | None) -> None:
-        lost = QmpEvent("EVENTS_LOST", {}, None)
-        subscription = Subscription(self._link, call.number, codec_of(QmpEvent), lambda _: lost)
+        subscription = Subscription(self._link, call.number, codec_of(QmpEvent), qmp_events_lost)
         over = functools.partial(self._over, call.number, subscription)
         operation = self._backend.qmp_events(domain, subscription.put, over, timeout=timeout)
         with self._lock:
@@ -548,40 +595,3 @@ class Server:
 
         operation.add_done_callback(running)
         call.follow(operation, codec_of(None), shown=lambda _: None)
-
-
-class _Question:
-    """A question to the client, which waits for its answer."""
-
-    def __init__(self) -> None:
-        self._answered = threading.Event()
-        self._error: Exception | None = None
-        self._allowed = False
-
-    def answer(self, error: Exception | None, *, allowed: bool = False) -> None:
-        """Give the answer; the first one counts."""
-        if not self._answered.is_set():
-            self._error, self._allowed = error, allowed
-            self._answered.set()
-
-    def wait(self, timeout: float) -> bool:
-        """Wait for it: on a thread of the backend, which cannot enforce the deadline of the operation meanwhile.
-
-        Raises:
-            OperationTimeout: It did not come in time.
-        """
-        if not self._answered.wait(timeout):
-            raise OperationTimeout("the client did not say in time whether it allows the domain")
-        if self._error is not None:
-            raise self._error
-        return self._allowed
-
-
-def _unknown_argument(verb: str, error: Malformed) -> Error:
-    if "unknown field" in str(error):
-        message = f"{error}: pyxen {VERSION} on the host does not know this: update it there"
-        return UnsupportedFeature(message, feature=verb[:100])
-    found = _EXPECTED.fullmatch(str(error))
-    if found is None:
-        return InvalidArgument(str(error), operation=verb[:100])
-    return InvalidArgument(f"{found[3] or 'a value'} takes {found[1]}, not {found[2]}", operation=verb[:100])

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
+import contextlib
 import threading
 from collections.abc import Sequence
 from typing import Final
 
 from pyxen.backends.store import Nodes, Store, StoreTransaction
-from pyxen.errors import InvalidArgument
+from pyxen.errors import Error, InvalidArgument
 from pyxen.records.xenstore import NodePermissions
 
 __all__ = ["ServedStore"]
@@ -23,7 +23,6 @@ class ServedStore:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._lock = threading.Lock()
-        self._numbers = itertools.count(1)
         self._open: dict[int, StoreTransaction] = {}
 
     def store_read(self, transaction: int | None, path: str) -> bytes:
@@ -50,19 +49,27 @@ class ServedStore:
     def store_set_permissions(self, transaction: int | None, path: str, permissions: NodePermissions) -> None:
         self._nodes(transaction).set_permissions(path, permissions)
 
-    def store_begin(self) -> int:
+    def store_begin(self, number: int) -> None:
+        """Begin a transaction with a number of the caller's."""
         with self._lock:
             if len(self._open) >= _MOST:
                 raise InvalidArgument(f"{_MOST} transactions are open: end one first", operation="transaction")
-            number = next(self._numbers)
             self._open[number] = self._store.begin()
-            return number
 
     def store_commit(self, transaction: int) -> bool:
         return self._taken(transaction).commit()
 
     def store_abort(self, transaction: int) -> None:
         self._taken(transaction).abort()
+
+    def has(self, number: int) -> bool:
+        """Tell whether a transaction with that number is open."""
+        return number in self._open
+
+    def shut(self, number: int) -> None:
+        """Abort a transaction that its client does not know, if it is open."""
+        with contextlib.suppress(Error):  # it has ended meanwhile, or xenstore is gone
+            self.store_abort(number)
 
     def _nodes(self, transaction: int | None) -> Nodes:
         if transaction is None:

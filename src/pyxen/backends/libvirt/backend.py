@@ -21,7 +21,7 @@ from pyxen._common.preconditions import (
 from pyxen._common.shown_uri import secrets_of
 from pyxen._common.starts import started
 from pyxen._common.suspending import alone, check_resumable
-from pyxen.backends.base import Allow, DomainRef, operation_on
+from pyxen.backends.base import Allow, DomainRef
 from pyxen.backends.libvirt import (
     buttons,
     configuration,
@@ -133,7 +133,7 @@ class LibvirtBackend(LibvirtHost):
             self._need(Feature.FALLBACK)
         if self._driver == "Xen":
             flags = _PARAVIRT | (_POWER_BUTTON if fallback else 0)
-        operation: Operation[None] = operation_on(domain, "shutdown", timeout)
+        operation: Operation[None] = self._on(domain, "shutdown", timeout)
 
         def work(connection: Connection, threaded: ThreadedOperation[None]) -> None:
             found = lifecycle.find(connection, "shutdown", domain)
@@ -174,7 +174,7 @@ class LibvirtBackend(LibvirtHost):
             info = self._info_if_there(domain)
             return info is None or has_ended(info.shutdown_reason)
 
-        return self._start(operation_on(domain, "reboot", timeout), work)
+        return self._start(self._on(domain, "reboot", timeout), work)
 
     def wait(
         self, domain: DomainRef, states: Collection[DomainState], *, timeout: float | None
@@ -189,7 +189,7 @@ class LibvirtBackend(LibvirtHost):
                 self._poller.add(threaded, look)
             return info
 
-        operation: Operation[DomainInfo | None] = operation_on(domain, "wait", timeout)
+        operation: Operation[DomainInfo | None] = self._on(domain, "wait", timeout)
         return self._start(operation, work, lease=self._link.look)
 
     def wait_start(self, uuid: UUID, after: DomainRef | None, *, timeout: float | None) -> Operation[DomainInfo]:
@@ -221,7 +221,7 @@ class LibvirtBackend(LibvirtHost):
             check_answers(self._reader.one(found), "suspend")
             found.pMSuspendForDuration(_TO_MEMORY, 0, 0)
 
-        return self._start_alone(domain, operation_on(domain, "suspend", timeout), work)
+        return self._start_alone(domain, self._on(domain, "suspend", timeout), work)
 
     def resume(self, domain: DomainRef) -> Operation[None]:
         self._need(Feature.SUSPEND)
@@ -254,7 +254,7 @@ class LibvirtBackend(LibvirtHost):
             save.save(found, domain, path, self._uri)
 
         unsure = f"libvirt may still be writing {path}, and end the domain then"
-        operation: Operation[None] = operation_on(domain, "save", timeout)
+        operation: Operation[None] = self._on(domain, "save", timeout)
         return self._start_alone(domain, operation, work, abort=self._abort(domain), unsure=unsure)
 
     def restore(
@@ -330,7 +330,7 @@ class LibvirtBackend(LibvirtHost):
             migration.migrate(lifecycle.find(connection, "migrate", domain), destination, paused=paused)
 
         late = "libvirt's driver cannot stop it and continues: check on which host the domain is"
-        operation: Operation[None] = operation_on(domain, "migrate", timeout)
+        operation: Operation[None] = self._on(domain, "migrate", timeout)
         unsure = "libvirt may still go on with it: check on which host the domain is"
         how = {"abort": self._abort(domain), "late": late, "unsure": unsure, "secrets": secrets_of(destination)}
         return self._start_alone(domain, operation, work, **how)
@@ -398,7 +398,7 @@ class LibvirtBackend(LibvirtHost):
 
         late = "libvirt cannot stop attaching it; pyxen detaches it as soon as it is attached"
         unsure = "libvirt may still attach it"
-        return self._start(operation_on(domain, "attach", timeout), work, undo=undo, late=late, unsure=unsure)
+        return self._start(self._on(domain, "attach", timeout), work, undo=undo, late=late, unsure=unsure)
 
     def detach(self, domain: DomainRef, device: Part | str, *, force: bool, timeout: float | None) -> Operation[None]:
         self._need(Feature.ATTACH)
@@ -455,7 +455,7 @@ class LibvirtBackend(LibvirtHost):
             found = lifecycle.find(connection, "pin_vcpu", domain)
             resources.pin_vcpu(connection, found, domain, self._reader, vcpu, cpus)
 
-        return self._start(operation_on(domain, "pin_vcpu"), work)
+        return self._start(self._on(domain, "pin_vcpu"), work)
 
     def node_affinity(self, domain: DomainRef) -> tuple[int, ...]:
         with self._look("node_affinity", domain) as connection:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from pyxen._common.preconditions import check_spared
+from pyxen._common.sparing import check_spared
 from pyxen._common.shown_uri import shown
 from pyxen.backends.base import Backend, DomainRef, operation_on
 from pyxen.backends.libvirt import (
@@ -173,7 +173,13 @@ class LibvirtHost(Backend):
             result = work(lifecycle.find(connection, verb, domain))
             return None if isinstance(result, int) else result
 
-        return self._start(operation_on(domain, verb, timeout), whole, **how)
+        return self._start(self._on(domain, verb, timeout), whole, **how)
+
+    def _on(self, domain: DomainRef, verb: str, timeout: float | None = None) -> Operation[Any]:
+        """Return an operation on a domain, unless that is spared."""
+        self._link.check()
+        check_spared(verb, domain.domid, domain.uuid)
+        return operation_on(domain, verb, timeout)
 
     def _start(
         self,
@@ -185,8 +191,6 @@ class LibvirtHost(Backend):
         **how: Any,
     ) -> Operation[T]:
         self._link.check()
-        if operation.domid is not None:
-            check_spared(operation.verb, operation.domid)
 
         def describe(error: Exception) -> BaseException:
             if not isinstance(error, VirError):

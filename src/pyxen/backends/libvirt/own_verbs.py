@@ -10,6 +10,7 @@ from uuid import UUID
 from lxml import etree
 
 from pyxen._common.shown_uri import secrets_of
+from pyxen._common.sparing import check_spared
 from pyxen.backends.libvirt import devices, pinning
 from pyxen.backends.libvirt.binding import Connection, VirDomain, VirError, number
 from pyxen.backends.libvirt.error_map import is_code, unsupported
@@ -198,7 +199,9 @@ class LibvirtOwnVerbs:
         flags = 0 if paused is None else _PAUSED if paused else _RUNNING
 
         def work(connection: Connection, _: ThreadedOperation[None]) -> None:
-            _found(connection, "managed_save", key).managedSave(flags)
+            domain = _found(connection, "managed_save", key)
+            _check_spared(domain, "managed_save")
+            domain.managedSave(flags)
 
         late = "libvirt's driver cannot stop it and continues: check whether the domain has ended"
         unsure = "libvirt may still save it, and end it then: check whether the domain has ended"
@@ -321,6 +324,7 @@ class LibvirtOwnVerbs:
 
         def work(connection: Connection, _: ThreadedOperation[None]) -> None:
             domain = _found(connection, "migrate", key)
+            _check_spared(domain, "migrate")
             flags = _PEER_TO_PEER | (_TUNNELLED if tunnelled else 0)
             domain.migrateToURI3(uri, {}, flags | (_MIGRATE_KEPT if domain.isPersistent() else 0))
 
@@ -347,6 +351,11 @@ def _found(connection: Connection, verb: str, key: str | UUID) -> VirDomain:
             if not is_code(error, "NO_DOMAIN"):
                 raise
     raise DomainNotFound(f"libvirt has no domain {key!s}", operation=verb, domain=str(key))
+
+
+def _check_spared(domain: VirDomain, verb: str) -> None:
+    """Check that a verb does not end dom0, or the domain that this process runs in."""
+    check_spared(verb, domain.ID(), UUID(domain.UUIDString()))
 
 
 def _is_uuid(text: str) -> bool:

@@ -6,15 +6,16 @@ import builtins
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
 from pyxen._common.hypervisor_arguments import check_debug_keys, check_hypfs_path, hypfs_text, parameters_of
 from pyxen._common.overlays import make_overlay
-from pyxen._common.preconditions import check_answers, check_spared, file_missing, gone
+from pyxen._common.preconditions import check_answers, file_missing, gone
 from pyxen._common.scripts import at_once
+from pyxen._common.sparing import XENSTORE_DOMID, check_spared, domid_of
 from pyxen._common.suspending import alone
 from pyxen.backends.base import Backend, DomainRef, LogChunk, operation_on
 from pyxen.backends.memory import (
@@ -35,7 +36,7 @@ from pyxen.backends.memory.topology import host_topology, idle_times_ns
 from pyxen.backends.memory.xenstore import MemoryStore
 from pyxen.backends.store import Store
 from pyxen.config import CpuSet, DiskFormat, DomainConfig, PciAddress, SchedulerKind
-from pyxen.errors import HostClosed, OperationFailed
+from pyxen.errors import HostClosed, NodeNotFound, OperationFailed
 from pyxen.events import Event
 from pyxen.operation import Operation
 from pyxen.records.host_devices import PciDevice, UsbDevice
@@ -220,6 +221,11 @@ class MemoryHost(Backend):
             self._machine.subscribe(subscriber)
         return lambda: _leave(subscriber)
 
+    def xenstore_domid(self) -> int | None:
+        with self._lock, suppress(NodeNotFound):
+            return domid_of(self._machine.store_nodes.tree.read(XENSTORE_DOMID))
+        return None
+
     def xenstore(self) -> Store:
         return self._store
 
@@ -335,7 +341,7 @@ class MemoryHost(Backend):
             self._note(verb, domain.domid if found is None else found.name)
             self._check("")
             guest = self._there(verb, domain, found)
-            check_spared(verb, guest.domid)
+            check_spared(verb, guest.domid, xenstore=self.xenstore_domid())
             return guest.info()
 
     def _there(self, verb: str, domain: DomainRef, guest: Guest | None) -> Guest:
@@ -364,7 +370,7 @@ class MemoryHost(Backend):
         """Run a script for a domain."""
         with self._lock:
             guest = self._guest(operation.verb, domain)
-            check_spared(operation.verb, guest.domid)
+            check_spared(operation.verb, guest.domid, xenstore=self.xenstore_domid())
             return self._run(
                 operation, lifecycle.while_there(operation, guest, script(operation, guest)), timeout, also
             )

@@ -76,6 +76,12 @@ class RemoteBackend(RemoteDomains):
     def claims(self) -> ClaimSet:
         return RemoteClaims(self._client)
 
+    def xenstore_domid(self) -> int | None:
+        if "xenstore_domid" not in self._client.verbs:  # an older server
+            return None
+        found: int | None = self._client.ask("xenstore_domid")
+        return found
+
     def remove_orphans(self) -> bool:
         if "remove_orphans" not in self._client.verbs:
             return False

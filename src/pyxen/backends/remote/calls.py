@@ -329,7 +329,9 @@ def _operation_of(pending: Pending, message: AboutCall) -> Operation[Any]:
 
 def _unknown(verb: str, error: Malformed) -> Error:
     """Return the error for a value that means nothing here: those of a newer pyxen may have more. The link goes on."""
-    message = f"{verb}: pyxen {VERSION} here is older than that on the host, update it: it does not know what came: {error}"
+    message = (
+        f"{verb}: pyxen {VERSION} here is older than that on the host, update it: it does not know what came: {error}"
+    )
     return UnsupportedFeature(message, feature=verb)
 
 

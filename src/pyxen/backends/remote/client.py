@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from pyxen._common.shortage import shortage
+from pyxen._common.sparing import check_spared
+from pyxen.backends.refs import DomainRef
 from pyxen.backends.remote.calls import Calls
 from pyxen.backends.remote.failures import error_of
 from pyxen.backends.remote.link import Link, LinkLost
@@ -188,6 +190,8 @@ class Client:
         if "allow" in verb.names:
             arguments["allow"] = allow is not None
         operation = operation_of(verb, arguments)
+        if isinstance(domain := arguments.get("domain"), DomainRef):  # the other end does not know where we run
+            check_spared(operation.verb, domain.domid, domain.uuid)
         pending = Pending(verb, operation, None, subscription, allow)
         number, answers = self._send(verb, arguments, pending, stream)
         operation.carried_by(lambda stopping: self._stop(number, stopping.stopped), self._calls.deliverer)

@@ -27,6 +27,7 @@ _LOG: Final = logger("pyxen.remote")
 _LENGTH: Final = struct.Struct(">I")
 _READ: Final = 256 << 10
 _LAST_WORDS: Final = 2.0  # seconds
+_TO_COME: Final = 60.0  # seconds for a message to come, and more for a long one, if the other end is held to that
 _OVERHEAD: Final = 64
 """The bytes that a message takes in memory beside its own: a flood of small ones counts as what it costs."""
 _ENCODER: Final = msgspec.msgpack.Encoder()
@@ -81,6 +82,10 @@ class Link:
         self._threads: list[threading.Thread] = []
         self.most_frame = MOST_FRAME
         """The most bytes of a message that comes."""
+        self.slowest: int | None = None
+        """The bytes a second at which a message must come, once it has begun; None lets it take its time."""
+        self.admit: Callable[[int], bool] = lambda _: True
+        """Called with the size of a message before it is read, on the reading thread. It may wait; False reads no more."""
         self.heard = time.monotonic()
         self.sent_bytes = self.sent_messages = 0
         _OPEN.add(self)
@@ -246,18 +251,26 @@ class Link:
 
     def _frame(self) -> bytes | None:
         """Return the next message; None if the link has ended."""
-        size = None
+        size = end = None
         while True:
             if size is None and len(self._buffer) >= _LENGTH.size:
                 (size,) = _LENGTH.unpack_from(self._buffer)
                 if size > self.most_frame:
                     raise Malformed(f"a message of {size} bytes, of at most {self.most_frame}")
+                if not self.admit(size):
+                    return None
+                end = None if self.slowest is None else time.monotonic() + _TO_COME + size / self.slowest
             if size is not None and len(self._buffer) >= _LENGTH.size + size:
                 frame = bytes(self._buffer[_LENGTH.size : _LENGTH.size + size])
                 del self._buffer[: _LENGTH.size + size]
                 return frame
-            self._poll(self._read_fd, select.POLLIN, None)
-            if self._ended is not None or not self._read():
+            left = None if end is None else max(0.0, end - time.monotonic())
+            ready = self._poll(self._read_fd, select.POLLIN, left)
+            if self._ended is not None:
+                return None
+            if not ready and left is not None:
+                raise Malformed(f"a message of {size} bytes of which not all came within {_TO_COME:.0f} s and more")
+            if not self._read():
                 return None
 
     def _read(self) -> bool:

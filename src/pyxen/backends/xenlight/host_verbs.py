@@ -12,8 +12,9 @@ from uuid import UUID
 from pyxen._common.claims import abandoned
 from pyxen._common.hypervisor_arguments import check_debug_keys, check_hypfs_path, hypfs_text, parameters_of
 from pyxen._common.overlays import make_overlay
-from pyxen._common.preconditions import check_spared, gone
+from pyxen._common.preconditions import gone
 from pyxen._common.shortage import shortage
+from pyxen._common.sparing import XENSTORE_DOMID, check_spared, domid_of
 from pyxen.backends.base import Backend, DomainRef, LogChunk, operation_on
 from pyxen.backends.store import Store
 from pyxen.backends.xenlight.hypervisor import Hypervisor
@@ -84,7 +85,7 @@ class XenlightHost(Backend):
         self._host_reader = HostReader(self._hypervisor)
         self._listeners = Listeners()
         self._stats = StatsReader(self._hypervisor)
-        self._own_domid: int | None = None
+        self._spared: tuple[int, int | None] | None = None
 
     def close(self) -> None:
         self._store.close()
@@ -110,6 +111,9 @@ class XenlightHost(Backend):
 
     def find(self, key: str | int | UUID) -> DomainInfo | None:
         return self._hypervisor.find(key)
+
+    def xenstore_domid(self) -> int | None:
+        return self._own_and_xenstore()[1]
 
     def orphans(self) -> tuple[DomainRef, ...]:
         infos = [info for info in self._hypervisor.glance() if info.state is not DomainState.DYING]
@@ -345,6 +349,13 @@ class XenlightHost(Backend):
 
     def _check_spared(self, verb: str, domain: DomainRef) -> None:
         """Check that an operation would not end or stop dom0 or the domain that this process runs in."""
-        if self._own_domid is None:
-            self._own_domid = int(self._hypervisor.read("domid") or 0)  # xenstore's relative paths are our own domain's
-        check_spared(verb, domain.domid, self._own_domid)
+        own, xenstore = self._own_and_xenstore()
+        check_spared(verb, domain.domid, own=own, xenstore=xenstore)
+
+    def _own_and_xenstore(self) -> tuple[int, int | None]:
+        """Return the domids of the domains that this process and xenstored run in; they stay the same."""
+        if self._spared is None:
+            # xenstore's relative paths are our own domain's
+            own, xenstore = self._hypervisor.read_all(("domid", XENSTORE_DOMID))
+            self._spared = domid_of(own) or 0, domid_of(xenstore)
+        return self._spared
