@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import libvirt
 import pytest
 
 import pyxen.aio
@@ -26,6 +27,7 @@ from pyxen import (
     UnsupportedFeature,
     Vif,
 )
+from pyxen._common import sparing
 from pyxen.testing import FakeHost
 
 NEHALEM = "<cpu><arch>x86_64</arch><model>Nehalem</model></cpu>"
@@ -258,3 +260,27 @@ def test_all_of_it_is_awaited(uri: str, web1: DomainConfig) -> None:
             assert await xen.libvirt.has_managed_save("web1")
 
     asyncio.run(asyncio.wait_for(main(), 60))
+
+
+def test_what_ends_a_domain_spares_dom0_and_the_one_that_the_program_runs_in(
+    host: Host, domain: Domain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: tuple[Callable[[], object], ...] = (
+        lambda: host.libvirt.managed_save("web1"),
+        lambda: host.libvirt.managed_save(domain.uuid),
+        lambda: host.libvirt.migrate("web1", "test:///default"),
+    )
+    for call in calls:
+        with monkeypatch.context() as patch:
+            patch.setattr(libvirt.virDomain, "ID", lambda _: 0)
+            with pytest.raises(InvalidState, match="domain 0 is dom0"):
+                call()
+        with monkeypatch.context() as patch:
+            patch.setattr(sparing, "own_uuid", lambda: domain.uuid)
+            with pytest.raises(InvalidState, match="this process runs in domain"):
+                call()
+    monkeypatch.setattr(sparing, "own_uuid", lambda: domain.uuid)
+    for call in (domain.destroy, domain.pause, domain.shutdown, lambda: domain.save("/nowhere")):
+        with pytest.raises(InvalidState, match="this process runs in domain"):
+            call()
+    assert domain.info().is_running

@@ -409,6 +409,18 @@ def test_the_domain_that_it_runs_in_is_spared(offhost: OffHost, host: pyxen.Host
     assert others.info().state is DomainState.PAUSED
 
 
+def test_the_domain_of_xenstored_is_spared(offhost: OffHost, host: pyxen.Host) -> None:
+    domid = offhost.add("store")
+    offhost.store.write("/tool/xenstored/domid", str(domid))
+    store, others = host.domains["store"], host.domains[offhost.add("web")]
+    for verb in (store.destroy, store.pause, store.shutdown):
+        with pytest.raises(InvalidState, match=f"domain {domid} runs xenstored, which all domains of the host need"):
+            verb()
+    assert list(host.guests) == [others]
+    assert store in host.domains
+    assert store.info().state is not DomainState.PAUSED
+
+
 def test_a_domain_of_others_goes(offhost: OffHost, host: pyxen.Host) -> None:
     web = host.domains["web"] if offhost.add("web") else None
     assert web is not None

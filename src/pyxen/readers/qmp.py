@@ -76,7 +76,7 @@ class QmpEvents(Reader[QmpEvent]):
     def lost(self) -> int:
         """Number of events that were dropped because `maxlen` others were waiting to be read.
 
-        With a remote host, also those that were lost on their way, of any name. A loss of an unknown number counts as 1.
+        With a remote host, also those of any name that were lost on their way. A loss of unknown size counts as 1.
         """
         return self._queue.lost
 

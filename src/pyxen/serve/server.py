@@ -91,7 +91,7 @@ _MOST_FIRST: Final = 4 << 10
 _MOST_LOOKING: Final = 64 << 10
 """The most bytes of a message of a client that only looks: it has nothing long to say, and what is read takes more."""
 _MOST_SHORT: Final = CHUNK + (4 << 10)
-"""The most bytes of one of a client that may call no verb with long arguments; others take longer ones from the budget."""
+"""The most bytes of one of a client that has no verb with long arguments. Those of others share a budget above it."""
 _SLOWEST: Final = 64 << 10
 """The bytes a second at which a message must come."""
 _TICK: Final = 0.25  # seconds between reports of progress

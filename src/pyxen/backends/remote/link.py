@@ -85,7 +85,7 @@ class Link:
         self.slowest: int | None = None
         """The bytes a second at which a message must come, once it has begun; None lets it take its time."""
         self.admit: Callable[[int], bool] = lambda _: True
-        """Called with the size of a message before it is read, on the reading thread. It may wait; False reads no more."""
+        """Called on the reading thread with the size of a message before it is read. It may wait; False reads no more."""
         self.heard = time.monotonic()
         self.sent_bytes = self.sent_messages = 0
         _OPEN.add(self)
@@ -251,7 +251,7 @@ class Link:
 
     def _frame(self) -> bytes | None:
         """Return the next message; None if the link has ended."""
-        size = end = None
+        size, seconds, end = None, 0.0, None
         while True:
             if size is None and len(self._buffer) >= _LENGTH.size:
                 (size,) = _LENGTH.unpack_from(self._buffer)
@@ -259,7 +259,9 @@ class Link:
                     raise Malformed(f"a message of {size} bytes, of at most {self.most_frame}")
                 if not self.admit(size):
                     return None
-                end = None if self.slowest is None else time.monotonic() + _TO_COME + size / self.slowest
+                if self.slowest is not None:
+                    seconds = _TO_COME + size / self.slowest
+                    end = time.monotonic() + seconds
             if size is not None and len(self._buffer) >= _LENGTH.size + size:
                 frame = bytes(self._buffer[_LENGTH.size : _LENGTH.size + size])
                 del self._buffer[: _LENGTH.size + size]
@@ -269,7 +271,7 @@ class Link:
             if self._ended is not None:
                 return None
             if not ready and left is not None:
-                raise Malformed(f"a message of {size} bytes of which not all came within {_TO_COME:.0f} s and more")
+                raise Malformed(f"a message of {size} bytes has not come within {seconds:.0f} s")
             if not self._read():
                 return None
 

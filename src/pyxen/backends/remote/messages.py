@@ -272,7 +272,7 @@ class Failed(_Message):
 
 
 class Item(_Message):
-    """One more of what a subscription gets; or so many were lost, None is an unknown number, and the value says that."""
+    """One more of what a subscription gets. If so many were `lost`, the value says only that; None is unknown."""
 
     id: Id
     value: Raw
