@@ -15,15 +15,16 @@ __all__ = ["Lifetime"]
 
 
 class Lifetime:
-    """Closes the backend of a host exactly once, for both APIs.
+    """Closes the backend of a host, for both APIs. A closing that was interrupted is gone on with by the next one.
 
     Attributes:
-        open: True until the host is closed.
+        open: True until the closing of the host begins.
     """
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self.open = True
+        self._closed = False
         self._keepers: set[Keeper] = set()
         # Registered after the handlers of the backend's modules, so it runs first, while all threads still run.
         atexit.register(self._at_exit)
@@ -46,15 +47,19 @@ class Lifetime:
             return  # who closes it waits until this callback has returned
         check_may_wait("close", "the host stays open. Close it on another thread")
         self.open = False
-        atexit.unregister(self._at_exit)
         self._close()
+        # Only now: what Ctrl-C has interrupted is gone on with by another call, or at exit.
+        self._closed = True
+        atexit.unregister(self._at_exit)
 
     def _close(self) -> None:
         try:
             for keeper in list(self._keepers):
                 keeper.close()
-        finally:
+        except Exception:  # after Ctrl-C, the pools still need the backend
             self._backend.close()
+            raise
+        self._backend.close()
 
     def abandon(self, host: str) -> None:
         """Close the backend of a host that was garbage-collected.
@@ -62,21 +67,22 @@ class Lifetime:
         Collection can happen on any thread, even one that holds locks or runs operations. So the backend is closed on a
         separate thread, started with `_thread` because `threading` takes a lock to start one.
         """
-        if not self.open:
+        if self._closed:
             return
-        self.open = False
+        was_open, self.open, self._closed = self.open, False, True
         if not sys.is_finalizing():
             try:
                 _thread.start_new_thread(self._close, ())
             except RuntimeError:  # there is no thread for it: it is closed at exit
-                self.open = True
-        if not self.open:
+                self.open, self._closed = was_open, False
+        if self._closed:
             atexit.unregister(self._at_exit)
-        warnings.warn(f"{host} was never closed", ResourceWarning, source=self, stacklevel=3)
+        if was_open:
+            warnings.warn(f"{host} was never closed", ResourceWarning, source=self, stacklevel=3)
 
     def _at_exit(self) -> None:
-        if self.open:
-            try:
+        try:
+            if self.open:
                 warnings.warn(f"<Host {self._backend.uri}> was never closed", ResourceWarning, stacklevel=2)
-            finally:
-                self.close()
+        finally:
+            self.close()

@@ -54,7 +54,7 @@ def test_a_daemon_that_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_log_handler_that_raises_when_the_link_breaks(uri: str) -> None:
     with handlers_that_raise():
         found = link.Link(uri, lambda _: None)
-        found._break(0)
+        found._break(found._main)
         wait_until(lambda: not found._broken)
         with found.look() as there:
             assert there.listAllDomains(0) == []

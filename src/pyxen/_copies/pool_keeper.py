@@ -221,8 +221,7 @@ class Keeper:
                 operation.cancel()
         if self._thread.is_alive() and self._thread is not threading.current_thread():
             self._thread.join()
-        if first:
-            self._on_close(self)
+        self._on_close(self)
 
     def abandon(self) -> None:
         """Begin to close, and return at once."""

@@ -24,7 +24,6 @@ class Threads:
     """In the place of a context: carries a script that waits for nothing out, on a thread."""
 
     def run(self, operation: Operation[Any], script: Script[Any]) -> Operation[Any]:
-        operation.carried_by(lambda _: None, threading.current_thread())
 
         def carry_out() -> None:
             try:
@@ -34,7 +33,9 @@ class Threads:
             except OperationFailed as error:
                 operation.set_exception(error)
 
-        threading.Thread(target=carry_out).start()
+        thread = threading.Thread(target=carry_out)
+        operation.carried_by(lambda _: None, thread)
+        thread.start()
         return operation
 
 

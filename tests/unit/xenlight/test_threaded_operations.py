@@ -30,7 +30,6 @@ class Pumps:
 
     def run(self, operation: Operation[Any], script: Script[Any]) -> Operation[Any]:
         asked = threading.Event()
-        operation.carried_by(lambda _: asked.set(), threading.current_thread())
         self.began.append(operation)
 
         def carry_out() -> None:
@@ -45,7 +44,9 @@ class Pumps:
             except OperationFailed as error:
                 operation.set_exception(error)
 
-        threading.Thread(target=carry_out).start()
+        thread = threading.Thread(target=carry_out)
+        operation.carried_by(lambda _: asked.set(), thread)
+        thread.start()
         return operation
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import contextmanager, suppress
 from typing import Final
 from urllib.parse import urlsplit
@@ -15,10 +16,10 @@ from pyxen._common.shortage import shortage
 from pyxen._common.shown_uri import redacted, secrets_of, shown
 from pyxen.backends.libvirt import event_loop
 from pyxen.backends.libvirt.binding import Connection, VirError, open_connection
-from pyxen.backends.libvirt.error_map import is_code, unsupported
+from pyxen.backends.libvirt.error_map import broke_the_link, is_code, unsupported
 from pyxen.errors import ConnectFailed, NotPrivileged, UnsupportedFeature
 
-__all__ = ["Connected", "connect", "is_in_this_process"]
+__all__ = ["Connected", "Opener", "connect", "is_in_this_process"]
 
 _LOG: Final = logger("pyxen.libvirt")
 
@@ -33,10 +34,16 @@ def is_in_this_process(uri: str) -> bool:
 
 
 class Connected:
-    """An open connection, which closes when its last user is done."""
+    """An open connection, which closes when its last user is done.
+
+    Attributes:
+        broken: Whether the other side is known to be gone.
+    """
 
     def __init__(self, connection: Connection) -> None:
+        self.broken = False
         self._connection = connection
+        self._callbacks: list[int] = []
         self._users = 0
         self._closing = False
         self._lock = threading.Lock()
@@ -60,6 +67,13 @@ class Connected:
         if close:
             self._close()
 
+    def listen(self, event: int, callback: Callable[..., None], opaque: object) -> None:
+        """Register a callback for an event of all domains, until the connection is closed. The caller is a user of it.
+
+        libvirt keeps a connection open for as long as it has callbacks, even if the other side is gone.
+        """
+        self._callbacks.append(self._connection.domainEventRegisterAny(None, event, callback, opaque))
+
     def is_alive(self) -> bool:
         """Tell whether the connection is believed to be alive; this does not contact the daemon."""
         try:
@@ -77,6 +91,9 @@ class Connected:
             self._close()
 
     def _close(self) -> None:
+        for callback in self._callbacks:
+            with suppress(VirError):  # libvirt forgets it first, and then tells the other side, which may be gone
+                self._connection.domainEventDeregisterAny(callback)
         with suppress(VirError):  # no callback is registered
             self._connection.unregisterCloseCallback()
         with suppress(VirError):  # the connection is already gone
@@ -85,53 +102,112 @@ class Connected:
                 _LOG.warning("a connection to libvirt stays open: %d references are left", held)
 
 
-def connect(uri: str, on_close: Callable[[], None] | None = None) -> Connected:
-    """Open a connection.
+class Opener:
+    """Opens connections to a URI, one after the other.
+
+    An attempt that the daemon does not answer goes on, with a thread and a descriptor, and nothing can stop it. So who
+    asks again waits for that attempt: none is begun beside it.
 
     Args:
         uri: A libvirt URI.
-        on_close: Called on the thread of libvirt's loop when the daemon has gone.
-
-    Raises:
-        ConnectFailed: libvirt cannot be reached.
-        NotPrivileged: libvirt rejects this user.
-        UnsupportedFeature: This libvirt does not support such URIs.
+        on_close: Called with a connection when the daemon has gone, on the thread of libvirt's loop. That may be before
+            `open` has returned it.
     """
-    _check_file(uri)
-    event_loop.begin()
-    try:
-        connection = _opened(uri)
-    except VirError as error:
-        raise _why_not(uri, error) from None
-    if on_close is not None:
-        with suppress(VirError):  # a driver in this process has no connection that could break
-            connection.registerCloseCallback(lambda *_: on_close(), None)
-    with suppress(VirError):  # the same
-        connection.setKeepAlive(*_KEEPALIVE)
-    return Connected(connection)
 
+    def __init__(self, uri: str, on_close: Callable[[Connected], None] | None = None) -> None:
+        self._uri = uri
+        self._on_close = on_close
+        self._lock = threading.Lock()
+        self._opening: Future[Connected] | None = None
+        self._closed = False
 
-def _opened(uri: str) -> Connection:
-    """Open a connection on another thread, since a daemon that never answers would block this one forever."""
-    opening: Future[Connection] = Future()
+    def open(self) -> Connected:
+        """Open a connection.
 
-    def work() -> None:
+        Raises:
+            ConnectFailed: libvirt cannot be reached, or has not answered yet.
+            NotPrivileged: libvirt rejects this user.
+            UnsupportedFeature: This libvirt does not support such URIs.
+        """
+        _check_file(self._uri)
+        event_loop.begin()
+        opening = self._begun()
+        wait([opening], _LONGEST)
+        if not opening.done():
+            seen = shown(self._uri)
+            raise ConnectFailed(f"{seen}: the other side has not answered for {_LONGEST:.0f} s; is the daemon stopped?")
+        with self._lock:
+            if self._opening is opening:
+                self._opening = None
         try:
-            opening.set_result(open_connection(uri))
+            return opening.result(0)
+        except VirError as error:
+            raise _why_not(self._uri, error) from None
+
+    def close(self) -> None:
+        """Open nothing more. What is being opened is closed as soon as it is open."""
+        with self._lock:
+            self._closed = True
+            opening, self._opening = self._opening, None
+        if opening is not None:
+            opening.add_done_callback(_close_late)
+
+    def _begun(self) -> Future[Connected]:
+        """Return the attempt that is under way, or begin one on a thread of its own."""
+        with self._lock:
+            if self._closed:
+                raise ConnectFailed(f"{shown(self._uri)}: the connection to libvirt was closed")
+            if self._opening is not None:
+                return self._opening
+            opening: Future[Connected] = Future()
+            with shortage(ConnectFailed, f"{shown(self._uri)}: cannot start a thread"):
+                work = functools.partial(self._work, opening)
+                threading.Thread(target=work, name="pyxen-libvirt-connecting", daemon=True).start()
+            self._opening = opening
+            return opening
+
+    def _work(self, opening: Future[Connected]) -> None:
+        try:
+            opening.set_result(self._opened())
         except Exception as error:  # noqa: BLE001 (it is raised in the waiting thread)
             opening.set_exception(error)
 
-    with shortage(ConnectFailed, f"{shown(uri)}: cannot start a thread"):
-        threading.Thread(target=work, name="pyxen-libvirt-connecting", daemon=True).start()
+    def _opened(self) -> Connected:
+        connection = open_connection(self._uri)
+        connected, on_close = Connected(connection), self._on_close
+        try:
+            with _if_supported():  # it asks the daemon nothing, and gives a bound to all that does
+                connection.setKeepAlive(*_KEEPALIVE)
+            if on_close is not None:
+                with _if_supported():
+                    connection.registerCloseCallback(lambda *_: on_close(connected), None)
+        except VirError:
+            connected.close()
+            raise
+        return connected
+
+
+def connect(uri: str) -> Connected:
+    """Open a connection that nobody opens again; the errors are those of `Opener.open`."""
+    opener = Opener(uri)
     try:
-        return opening.result(_LONGEST)
-    except TimeoutError:
-        opening.add_done_callback(_close_late)
-        message = f"{shown(uri)}: the other side has not answered for {_LONGEST:.0f} s; is the daemon stopped?"
-        raise ConnectFailed(message) from None
+        return opener.open()
+    except BaseException:
+        opener.close()
+        raise
 
 
-def _close_late(opening: Future[Connection]) -> None:
+@contextmanager
+def _if_supported() -> Iterator[None]:
+    """Suppress the error of a driver in this process: it has no connection that could break."""
+    try:
+        yield
+    except VirError as error:
+        if broke_the_link(error):
+            raise
+
+
+def _close_late(opening: Future[Connected]) -> None:
     with suppress(VirError):
         opening.result().close()
 

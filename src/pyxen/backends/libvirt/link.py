@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from pyxen._common.shield import logger
 from pyxen._common.shortage import shortage
 from pyxen._common.shown_uri import shown
 from pyxen.backends.libvirt.binding import Connection, VirError
-from pyxen.backends.libvirt.connection import Connected, connect, is_in_this_process
+from pyxen.backends.libvirt.connection import Connected, Opener, is_in_this_process
 from pyxen.backends.libvirt.error_map import broke_the_link
 from pyxen.errors import ConnectFailed, Error, HostClosed, OperationFailed
 
@@ -25,6 +26,7 @@ _FIRST_DELAY: Final = 0.1  # seconds between the first attempts to reconnect
 _LONGEST_DELAY: Final = 5.0  # seconds between later attempts to reconnect
 _CALLS: Final = 4  # at a time on a connection: a daemon reads at most 5 requests of a client, keepalives included
 _LANES: Final = 4  # connections for work, opened as needed
+_TO_CLOSE: Final = 5.0  # seconds that the daemon has to answer while the link is closed
 
 
 class Link:
@@ -38,19 +40,26 @@ class Link:
             until this returns.
     """
 
-    def __init__(self, uri: str, on_back: Callable[[Connection], None]) -> None:
+    def __init__(self, uri: str, on_back: Callable[[Connected], None]) -> None:
         self._uri = uri
         self._shown = shown(uri)
         self._on_back = on_back
         self._pid = os.getpid()
         self._changed = threading.Condition()
         self._open = True
-        self._broken = False
-        self._died = -1
+        self._broken = True  # until it is open
         self._lanes: list[_Lane] = []
         self._places = threading.BoundedSemaphore(_CALLS * _LANES)
-        self._main = connect(uri, self._closed_by_the_other_side(0))
-        self._generation = 0
+        self._opener = Opener(uri, self._break)
+        self._main: Connected
+        try:
+            main = self._opener.open()
+        except BaseException:
+            self._opener.close()
+            raise
+        if not self._take(main):
+            self._on_threads([main.close])
+            raise ConnectFailed(f"{self._shown}: the connection broke while it was opened")
 
     def is_here(self) -> bool:
         """Tell whether this process opened the link. The child of a fork must wait for no lock of its parent."""
@@ -73,14 +82,20 @@ class Link:
     @contextmanager
     def look(self) -> Iterator[Connection]:
         """Yield the connection for short calls."""
+        with self.listening() as main, main.use() as connection:
+            yield connection
+
+    @contextmanager
+    def listening(self) -> Iterator[Connected]:
+        """Yield the connection for short calls, as what can `Connected.listen` to events."""
         self.check()
-        main, generation = self._main, self._generation
-        with main.use() as connection:
+        main = self._main
+        with main.use():
             try:
-                yield connection
+                yield main
             except VirError as error:
                 if broke_the_link(error):
-                    self._break(generation)
+                    self._break(main)
                 raise
 
     @contextmanager
@@ -92,6 +107,7 @@ class Link:
                 yield connection
             return
         with self._places:
+            self.check()  # it may have been closed since
             lane = self._lane()
             try:
                 with lane.connected().use() as connection:
@@ -105,7 +121,10 @@ class Link:
                     lane.calls -= 1
 
     def close(self) -> None:
-        """Close all connections; each stays open until the calls in progress on it have returned."""
+        """Close all connections; each stays open until the calls in progress on it have returned.
+
+        A daemon that does not answer is waited for on threads that end by themselves.
+        """
         if not self.is_here():
             return
         with self._changed:
@@ -113,10 +132,25 @@ class Link:
                 return
             self._open = False
             self._changed.notify_all()
-            lanes = list(self._lanes)
-        for lane in lanes:
-            lane.drop()
-        self._main.close()
+            main, lanes = self._main, list(self._lanes)
+        threads = self._on_threads([self._opener.close, main.close, *(lane.close for lane in lanes)])
+        end = time.monotonic() + _TO_CLOSE
+        for thread in threads:
+            thread.join(max(0, end - time.monotonic()))
+
+    def _on_threads(self, closes: Iterable[Callable[[], None]]) -> list[threading.Thread]:
+        """Begin to close connections, each on a thread: that waits for the daemon, or for libvirt's loop."""
+        threads = []
+        for close in closes:
+            thread = threading.Thread(target=close, name="pyxen-libvirt-close", daemon=True)
+            try:
+                with shortage(OperationFailed, _NO_THREAD):
+                    thread.start()
+            except OperationFailed as error:
+                _LOG.warning("%s: a connection to libvirt stays open: %s", self._shown, error)
+            else:
+                threads.append(thread)
+        return threads
 
     def _lane(self) -> _Lane:
         with self._changed:
@@ -128,21 +162,16 @@ class Link:
             lane.calls += 1
             return lane
 
-    def _closed_by_the_other_side(self, generation: int) -> Callable[[], None]:
-        return lambda: self._break(generation)
-
-    def _break(self, generation: int) -> None:
-        """Mark the connection as broken, and start to reconnect."""
+    def _break(self, connected: Connected) -> None:
+        """Mark a connection as broken, and start to reconnect."""
         with self._changed:
-            self._died = generation
-            if not self._open or self._broken or generation != self._generation:
+            connected.broken = True
+            if not self._open or self._broken or connected is not self._main:
                 return
             self._broken = True
             lanes = list(self._lanes)
         _LOG.info("%s: the connection to libvirt broke", self._shown)
-        for lane in lanes:  # this may be libvirt's event loop thread, and a close may never return without the loop
-            with suppress(OperationFailed), shortage(OperationFailed, _NO_THREAD):  # else its next use closes it
-                threading.Thread(target=lane.drop, name="pyxen-libvirt-close", daemon=True).start()
+        self._on_threads([lane.drop for lane in lanes])  # without a thread, the next use of the lane closes it
         try:
             with shortage(OperationFailed, _NO_THREAD):
                 threading.Thread(target=self._reconnect, name="pyxen-libvirt-reconnect", daemon=True).start()
@@ -164,36 +193,38 @@ class Link:
         return not self._open
 
     def _try_to_connect(self) -> bool:
-        generation = self._generation + 1
+        """Return whether that is over: the link is connected, or was closed."""
         try:
-            main = connect(self._uri, self._closed_by_the_other_side(generation))
+            main = self._opener.open()
         except Error as error:
             _LOG.debug("%s: %s", self._shown, error)
-            return False
+            return self._is_closed()
         try:
-            with main.use() as connection:
-                self._on_back(connection)
-        except VirError as error:  # the new connection has already broken
+            with main.use():
+                self._on_back(main)
+        except (VirError, Error) as error:  # the new connection has already broken
             _LOG.debug("%s: %s", self._shown, error)
-            main.close()
-            return False
-        with self._changed:
-            if self._died == generation:
-                main.close()
-                return False
-            if self._is_closed():
-                main.close()
-            else:
-                self._main, self._generation, self._broken = main, generation, False
+        else:
+            if self._take(main):
                 _LOG.info("%s: reconnected to libvirt", self._shown)
-        return True
+                return True
+        main.close()
+        return self._is_closed()
+
+    def _take(self, main: Connected) -> bool:
+        """Use a new connection from now on, unless it has already broken, or the link was closed."""
+        with self._changed:
+            if main.broken or not self._open:
+                return False
+            self._main, self._broken = main, False
+            return True
 
 
 class _Lane:
     """A connection for long calls, opened on first use and reopened when it breaks."""
 
     def __init__(self, uri: str) -> None:
-        self._uri = uri
+        self._opener = Opener(uri)
         self._lock = threading.Lock()
         self._connected: Connected | None = None
         self.calls = 0
@@ -202,7 +233,7 @@ class _Lane:
         """Return the open connection."""
         with self._lock:
             if self._connected is None or not self._connected.is_alive():
-                self._connected = connect(self._uri)
+                self._connected = self._opener.open()
             return self._connected
 
     def drop(self) -> None:
@@ -211,3 +242,8 @@ class _Lane:
             connected, self._connected = self._connected, None
         if connected is not None:
             connected.close()
+
+    def close(self) -> None:
+        """Close the connection for good."""
+        self._opener.close()
+        self.drop()

@@ -213,8 +213,6 @@ class ThreadedOperations:
     def close(self) -> None:
         """Stop all operations and wait briefly for them. Those that cannot be stopped end here but go on in libvirt."""
         with self._changed:
-            if not self._open:
-                return
             self._open = False
             running = list(self._running)
         for threaded in running:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
@@ -17,10 +16,12 @@ from pyxen._common.shield import shielded
 from pyxen._common.shortage import shortage
 from pyxen.backends.base import DomainRef
 from pyxen.backends.libvirt.binding import Connection, VirDomain, VirError, number
+from pyxen.backends.libvirt.connection import Connected
+from pyxen.backends.libvirt.error_map import broke_the_link
 from pyxen.backends.libvirt.event_diff import KINDS, EventDiff, LibvirtEvent
 from pyxen.backends.libvirt.lifecycle import find
 from pyxen.backends.libvirt.link import Link
-from pyxen.errors import Error, HostClosed, OperationFailed
+from pyxen.errors import DomainNotFound, Error, HostClosed, OperationFailed
 from pyxen.events import DomainCreated, DomainDestroyed, Event
 
 __all__ = ["Watcher"]
@@ -91,8 +92,7 @@ class Watcher:
         self._changed = threading.Condition()
         self._arming = threading.Lock()
         self._subscribers: list[_Subscriber] = []
-        self._callbacks: list[int] = []
-        self._armed: Connection | None = None
+        self._armed = False
         self._open = True
         self._changes = EventDiff(self._is_there, self._xml_of)
         self._thread: threading.Thread | None = None
@@ -104,9 +104,9 @@ class Watcher:
         link.check()
         self._link = link
         with self._arming:
-            if self._armed is None:
-                with link.look() as connection:
-                    self._changes.begin(self._arm(connection))
+            if not self._armed:
+                with link.listening() as connected:
+                    self._changes.begin(self._arm(connected))
         subscriber = _Subscriber(on_event, on_end)
         with self._changed:
             if not self._open:
@@ -125,40 +125,34 @@ class Watcher:
             raise
         return lambda: self._unsubscribe(subscriber)
 
-    def rearm(self, connection: Connection) -> None:
+    def rearm(self, connected: Connected) -> None:
         """Subscribe again on a new connection, if there were subscribers; report the gap to them."""
         with self._arming:
-            if self._armed is None:
+            if not self._armed:
                 return
-            self._callbacks.clear()  # they went with the old connection
-            there = self._arm(connection)
+            there = self._arm(connected)
         self._put(there)
 
     def close(self) -> None:
-        """Deliver the pending events, then end all subscriptions."""
-        with self._arming:
-            connection, self._armed = self._armed, None
-            callbacks, self._callbacks = self._callbacks, []
-            if connection is not None:
-                with suppress(VirError):  # the callbacks went with the connection
-                    for callback in callbacks:
-                        connection.domainEventDeregisterAny(callback)
+        """Deliver the pending events, then end all subscriptions. This does not contact the daemon."""
         with self._changed:
             self._open = False
             self._changed.notify()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(_TO_TAKE)
 
-    def _arm(self, connection: Connection) -> _There:
+    def _arm(self, connected: Connected) -> _There:
         """Register the callbacks, then return the domains that exist. Changes between the two are reported."""
         for kind, event in KINDS.items():
             try:
-                self._callbacks.append(connection.domainEventRegisterAny(None, event, self._on_callback, kind))
-            except VirError:
-                if kind == "lifecycle":
+                connected.listen(event, self._on_callback, kind)
+            except VirError as error:
+                if kind == "lifecycle" or broke_the_link(error):
                     raise
-        self._armed = connection
-        return _there(connection)
+        with connected.use() as connection:
+            there = _there(connection)
+        self._armed = True
+        return there
 
     def _on_callback(self, _: Connection, domain: VirDomain, *values: Any) -> None:
         """Queue a callback of libvirt; called on the loop's thread."""
@@ -172,8 +166,9 @@ class Watcher:
 
     def _put(self, what: LibvirtEvent | _There) -> None:
         with self._changed:
-            self._items.append(what)
-            self._changed.notify()
+            if self._open:
+                self._items.append(what)
+                self._changed.notify()
 
     def _unsubscribe(self, subscriber: _Subscriber) -> None:
         if not self._linked().is_here():
@@ -212,8 +207,10 @@ class Watcher:
         try:
             with self._linked().look() as connection:
                 find(connection, "events", domain)
-        except (Error, VirError):
+        except DomainNotFound:
             return False
+        except (Error, VirError):  # not known: the link broke, and readers get an EventsLost once it is back
+            return True
         return True
 
     def _xml_of(self, uuid: UUID) -> str | None:

@@ -70,6 +70,7 @@ class MemoryHost(Backend):
         self._closed = False
         self._pid = os.getpid()
         machine.engine.begin_use()
+        self._in_use = [machine.engine]
         nodes = machine.store_nodes
         check = partial(self._check, "xenstore")
         self._store = MemoryStore(machine.engine, nodes.tree, nodes.watches, check, self._check_process)
@@ -88,8 +89,6 @@ class MemoryHost(Backend):
             return  # the thread belongs to the parent process
         engine = self._machine.engine
         with engine.changed:
-            if self._closed:
-                return
             self._closed = True
         running = engine.stop("closed", self)
         if not engine.is_me():
@@ -97,9 +96,8 @@ class MemoryHost(Backend):
                 operation.exception()
         self._store.close()
         self._end_subscriptions()
-        engine.end_use()
-        for machine in self._reached:
-            machine.engine.end_use()
+        while self._in_use:
+            self._in_use.pop().end_use()
 
     def _reach(self, machine: Machine) -> None:
         """Keep another host going until this connection is closed."""
@@ -113,6 +111,7 @@ class MemoryHost(Backend):
             with self._lock:
                 self._reached.remove(machine)
             raise
+        self._in_use.append(machine.engine)
 
     def _end_subscriptions(self) -> None:
         with self._lock:

@@ -91,7 +91,6 @@ class Client:
         self.streams = Streams(link)
         self._calls = Calls(link)
         self._pid = os.getpid()
-        self._lock = threading.Lock()
         self._opened: queue.SimpleQueue[Welcome | Exception] = queue.SimpleQueue()
         self._over = threading.Event()
         self._closing = False
@@ -288,10 +287,7 @@ class Client:
         """Have the server stop what is going on and undo it, and end the link. Calling it again does nothing."""
         if os.getpid() != self._pid:
             return
-        with self._lock:
-            again, self._closing = self._closing, True
-        if again:
-            return
+        self._closing = True
         self._link.send(Bye())
         if threading.current_thread() is not self._calls.deliverer:
             self._over.wait(_TO_CLOSE)

@@ -91,8 +91,8 @@ class XenlightHost(Backend):
         self._store.close()
         self._watcher.close()
         self._threaded_operations.close()
-        self._context.close()
-        self._hypervisor.close()
+        if self._context.close():  # what is being undone asks Xen
+            self._hypervisor.close()
 
     def info(self) -> HostInfo:
         return self._host_reader.info()

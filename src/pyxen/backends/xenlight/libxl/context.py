@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
+from pyxen._common.closing import Closing
 from pyxen._common.shortage import shortage
 from pyxen._common.still_open import still_open
 from pyxen.backends.xenlight.hypervisor import Hypervisor
@@ -91,7 +92,7 @@ class Context:
         self.builds: dict[UUID, int] = {}
         """The domains that this process is making, in the order of their begin, and the KiB that each needs."""
         self._closed = False
-        self._closing = threading.Lock()
+        self._closing = Closing()
         self._pid = os.getpid()
         self._suspect = False
         """Look whether libxl still has its connection to xenstore before the next operation."""
@@ -507,23 +508,26 @@ class Context:
             lib.libxl_evdisable_domain_death(pointer, evgen[0])
             evgen[0] = ffi.NULL
 
-    def close(self) -> None:
-        """Stop running operations, wait until they are undone, and free everything. A second call waits for this."""
+    def close(self) -> bool:
+        """Stop running operations, wait until they are undone, and free everything. A second call waits for this.
+
+        Returns:
+            Whether nothing uses it any more. A signal handler that interrupts this does not wait for its own thread.
+        """
+        self._closed = True
         if self._pid != os.getpid():
-            self._closed = True
-            return
-        with self._closing:
-            if self._closed:
-                return
-            self._closed = True
-            self._closer = threading.get_ident()
-            WATCH.begun()
-            self._event_loop.close()
-            self._workers.close()
-            self.journal.close()
-            self._free()
-            _CONTEXTS.discard(self)
-            WATCH.remove(self)
+            return True
+        with self._closing.turn() as begins:
+            if begins:
+                self._closer = threading.get_ident()
+                WATCH.begun()
+                self._event_loop.close()
+                self._workers.close()
+                self.journal.close()
+                self._free()
+                _CONTEXTS.discard(self)
+                WATCH.remove(self)
+        return self._closing.done
 
     def forked(self) -> None:
         """Release it in the child of a fork: only the parent may use the context."""
@@ -538,15 +542,18 @@ class Context:
         return self._event_loop.running()
 
     def _free(self) -> None:
-        if self.pointer != ffi.NULL:
-            lib.pyxen_ctx_free(self.pointer)
-            self.pointer = ffi.NULL
+        # Each is forgotten first: Ctrl-C may come after any of these calls, and then this is called again.
+        pointer, self.pointer = self.pointer, ffi.NULL
+        if pointer != ffi.NULL:
+            lib.pyxen_ctx_free(pointer)
         self._lifeline.close()
-        if self._loop != ffi.NULL:
-            lib.pyxen_loop_free(self._loop)
-            self._loop = ffi.NULL
+        loop, self._loop = self._loop, ffi.NULL
+        if loop != ffi.NULL:
+            lib.pyxen_loop_free(loop)
         self._sink.free()
-        os.close(self._wake)
+        wake, self._wake = self._wake, -1
+        if wake >= 0:
+            os.close(wake)
 
 
 _CONTEXTS: weakref.WeakSet[Context] = weakref.WeakSet()

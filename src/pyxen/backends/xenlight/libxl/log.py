@@ -68,8 +68,9 @@ class LogSink:
 
     def free(self) -> None:
         """Free the logger. Nothing may use it any more."""
-        lib.pyxen_logger_free(self.logger)
-        self.logger = ffi.NULL
+        logger, self.logger = self.logger, ffi.NULL
+        if logger != ffi.NULL:
+            lib.pyxen_logger_free(logger)
 
     def adjust(self) -> None:
         """Make libxl format only the lines that are needed: warnings for exceptions, and those that `logging` shows."""

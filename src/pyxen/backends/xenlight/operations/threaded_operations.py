@@ -114,7 +114,7 @@ class ThreadedOperations:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._gate = threading.Lock()
+        self._gate = threading.RLock()  # reentrant: a signal handler may close the host, or begin an operation
         self._running: dict[Operation[Any], threading.Thread] = {}
         self._closed = False
         self._process = os.getpid()
@@ -140,6 +140,8 @@ class ThreadedOperations:
                 self._running[operation] = thread
                 with shortage(OperationFailed, f"{operation.verb}: cannot start a thread"):
                     thread.start()
+                if self._closed:  # by a signal handler, which could not wait for it
+                    operation.stop("closed")
         except BaseException as error:
             if thread.ident is None:  # Ctrl-C, or the limit on threads is reached
                 self._running.pop(operation, None)
@@ -158,7 +160,7 @@ class ThreadedOperations:
         for operation in running:
             operation.stop("closed")
         for thread in running.values():
-            if thread is not threading.current_thread():
+            if thread is not threading.current_thread() and thread.ident is not None:  # a signal handler may be early
                 thread.join()
 
     def _run(self, threaded: ThreadedOperation, work: Callable[[ThreadedOperation], T]) -> None:

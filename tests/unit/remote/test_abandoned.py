@@ -1,0 +1,134 @@
+"""What a server keeps for a client that does not wait for the answer, or cannot be told of it."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+
+from pyxen import DomainConfig
+from pyxen.backends.memory.backend import MemoryBackend
+from pyxen.backends.remote import client as client_module
+from pyxen.backends.remote.values import Codec
+from pyxen.errors import ConnectFailed
+from pyxen.operation import Operation, may_wait
+from pyxen.serve import calls
+from tests.unit.remote.ends import Served, served, until
+
+CONFIG = DomainConfig("web1", type="pvh", kernel="/boot/vmlinuz", memory=64)
+
+
+def opened(found: Served, verb: str) -> int:
+    server: Any = found.server
+    return len(server._store._open if verb == "store_begin" else server._claims._sets)
+
+
+def interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have Ctrl-C come when an answer has arrived, and was not returned yet."""
+    heard = client_module.Client._heard
+
+    def interrupted(self: Any, *which: Any) -> Any:
+        heard(self, *which)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(client_module.Client, "_heard", interrupted)
+
+
+@pytest.mark.parametrize("verb", ["store_begin", "claims_open"])
+def test_what_an_interrupted_call_has_opened_is_shut(monkeypatch: pytest.MonkeyPatch, verb: str) -> None:
+    """Else a client could not open any more after a while."""
+    with served(f"memory:///interrupted-{verb}") as found:
+        kept = found.client.ask(verb)
+        with monkeypatch.context() as patched:
+            interrupt(patched)
+            for _ in range(300):
+                with pytest.raises(KeyboardInterrupt):
+                    found.client.ask(verb)
+                until(lambda: opened(found, verb) < 60)
+        until(lambda: opened(found, verb) == 1)
+        found.client.ask("store_commit" if verb == "store_begin" else "claims_close", **{
+            "transaction" if verb == "store_begin" else "claims": kept
+        })
+        assert opened(found, verb) == 0
+
+
+def test_what_opens_only_after_the_caller_has_gone_is_shut(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server hears that before it has an answer."""
+    go_on = threading.Event()
+    with served("memory:///late") as found:
+        found.client.ask("store_read", transaction=None, path="/local/domain/0/name")
+        server: Any = found.server
+        begin = server._store._store.begin
+
+        def late() -> Any:
+            assert go_on.wait(30)
+            return begin()
+
+        monkeypatch.setattr(server._store._store, "begin", late)
+        monkeypatch.setattr(client_module, "_TO_ANSWER", 0.1)
+        with pytest.raises(ConnectFailed, match="has not answered"):
+            found.client.ask("store_begin")
+        [call] = server._calls.values()
+        until(lambda: call.stopped is not None)
+        go_on.set()
+        until(lambda: not server._calls)
+        until(lambda: opened(found, "store_begin") == 0)
+
+
+def test_a_result_that_cannot_be_sent_is_undone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a thread that may wait for that: the one on which the operation ends must not."""
+    waited: list[bool] = []
+    wait = Operation.wait
+
+    def noted(self: Operation[Any]) -> Any:
+        waited.append(may_wait())
+        return wait(self)
+
+    def unsendable(value: Any, codec: Codec) -> Any:
+        raise ValueError("this cannot be sent")
+
+    with served("memory:///unsendable") as found:
+        with monkeypatch.context() as patched:
+            patched.setattr(calls, "encoded", unsendable)
+            patched.setattr(Operation, "wait", noted)
+            creating = found.client.begin("create", config=CONFIG, paused=False, autoballoon=None, timeout=30)
+            with pytest.raises(ValueError, match="this cannot be sent"):
+                creating.result(10)
+        assert waited == [True]
+        assert [info.name for info in found.host.list()] == ["Domain-0"]
+
+
+def test_it_is_undone_at_the_end_if_there_is_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unsendable(value: Any, codec: Codec) -> Any:
+        raise ValueError("this cannot be sent")
+
+    def none_left(thread: threading.Thread) -> None:
+        if thread.name == "pyxen-serve-undo":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    start = threading.Thread.start
+    with served("memory:///no-thread") as found:
+        with monkeypatch.context() as patched:
+            patched.setattr(calls, "encoded", unsendable)
+            patched.setattr(threading.Thread, "start", none_left)
+            creating = found.client.begin("create", config=CONFIG, paused=False, autoballoon=None, timeout=30)
+            with pytest.raises(ValueError, match="this cannot be sent"):
+                creating.result(10)
+        assert [info.name for info in found.there.list()] == ["Domain-0", "web1"]
+        found.cut()
+        assert found.ended()
+        assert [info.name for info in found.there.list()] == ["Domain-0"]
+
+
+def test_the_thread_of_a_backend_may_not_wait() -> None:
+    """This is why: see the test above."""
+    with served("memory:///may-wait") as found:
+        seen: list[bool] = []
+        backend: Any = found.there._backend
+        assert isinstance(backend, MemoryBackend)
+        creating = backend.create(CONFIG, paused=False, autoballoon=None, timeout=30)
+        creating.add_done_callback(lambda _: seen.append(may_wait()))
+        creating.result(10)
+        until(lambda: len(seen) == 1)
