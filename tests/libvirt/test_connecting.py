@@ -6,7 +6,10 @@ import logging
 import socket
 import subprocess
 import sys
+import threading
+from typing import Any
 
+import libvirt
 import pytest
 
 import pyxen
@@ -14,6 +17,7 @@ from pyxen import ConnectFailed, DomainConfig, UnsupportedFeature, Vnc
 from pyxen._common.shown_uri import redacted
 from pyxen.backends.libvirt import connection, link
 from pyxen.backends.libvirt.backend import LibvirtBackend
+from pyxen.backends.libvirt.binding import open_connection
 from pyxen.metrics import HostCollector
 from tests.raising import handlers_that_raise
 from tests.xen.support import wait_until
@@ -164,3 +168,133 @@ def test_what_libvirt_says_is_logged_without_secrets(host: pyxen.Host, caplog: p
     assert "libvirt error" in caplog.text
     assert r"\x1b[2J" in caplog.text
     assert [word for word in ("hunter2", "\x1b", "s3cret") if word in caplog.text] == []
+
+
+class Slow:
+    """A connection of which one call is not answered before it is told to."""
+
+    def __init__(self, connection: Any, call: str, answered: threading.Event) -> None:
+        self._connection = connection
+        self._call = call
+        self._answered = answered
+        self.called: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        def call(*arguments: Any) -> Any:
+            self.called.append(name)
+            if name == self._call:
+                assert self._answered.wait(20)
+            return getattr(self._connection, name)(*arguments)
+
+        return call
+
+
+def test_a_daemon_that_stops_just_after_the_opening(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "_LONGEST", 0.3)
+    answered, opened = threading.Event(), []
+
+    def open_slowly(uri: str) -> Any:
+        opened.append(Slow(open_connection(uri), "registerCloseCallback", answered))
+        return opened[0]
+
+    monkeypatch.setattr(connection, "open_connection", open_slowly)
+    try:
+        with pytest.raises(ConnectFailed, match="not answered for"):
+            pyxen.connect(uri)
+        assert opened[0].called == ["setKeepAlive", "registerCloseCallback"]  # only the first asks the daemon nothing
+    finally:
+        answered.set()
+    wait_until(lambda: "close" in opened[0].called)
+
+
+def test_a_daemon_that_does_not_answer_costs_one_attempt(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    answered, attempts = threading.Event(), []
+    monkeypatch.setattr(link, "_LONGEST_DELAY", 0.01)
+    found = link.Link(uri, lambda _: None)
+
+    def open_slowly(uri: str) -> Any:
+        attempts.append(uri)
+        assert answered.wait(20)
+        return open_connection(uri)
+
+    asked: list[object] = []
+    real = connection.Opener.open
+
+    def count(opener: connection.Opener) -> connection.Connected:
+        asked.append(opener)
+        return real(opener)
+
+    monkeypatch.setattr(connection, "open_connection", open_slowly)
+    monkeypatch.setattr(connection.Opener, "open", count)
+    monkeypatch.setattr(connection, "_LONGEST", 0.01)
+    try:
+        found._break(found._main)
+        wait_until(lambda: len(asked) > 3)
+        assert len(attempts) == 1
+    finally:
+        answered.set()
+    wait_until(lambda: not found._broken)
+    with found.look() as there:
+        assert there.listAllDomains(0) == []
+    found.close()
+
+
+def test_a_link_that_breaks_again_while_it_comes_back(uri: str) -> None:
+    seen: list[connection.Connected] = []
+
+    def on_back(connected: connection.Connected) -> None:
+        seen.append(connected)
+        if len(seen) < 3:
+            found._break(connected)  # as libvirt's loop does when it has closed
+
+    found = link.Link(uri, on_back)
+    found._break(found._main)
+    wait_until(lambda: not found._broken)
+    assert found._main is seen[2]
+    found.close()
+
+
+def test_a_host_closes_though_the_daemon_does_not_answer(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    answered, ended = threading.Event(), threading.Event()
+    monkeypatch.setattr(link, "_TO_CLOSE", 0.1)
+    host = pyxen.connect(uri)
+    events = host.events()
+    backend = host._backend
+    assert isinstance(backend, LibvirtBackend)
+    backend.subscribe(lambda _: None, ended.set)
+    for name in ("domainEventDeregisterAny", "close"):
+        real = getattr(libvirt.virConnect, name)
+
+        def wait(*arguments: Any, real: Any = real) -> Any:
+            assert answered.wait(20)
+            return real(*arguments)
+
+        monkeypatch.setattr(libvirt.virConnect, name, wait)
+    closing = threading.Thread(target=host.close)
+    closing.start()
+    try:
+        closing.join(10)
+        assert not closing.is_alive()
+        assert ended.is_set()
+        with pytest.raises(pyxen.HostClosed):
+            events.get(0)
+    finally:
+        answered.set()
+
+
+def test_what_reads_events_keeps_no_broken_connection(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    left: list[int] = []
+    real = libvirt.virConnect.close
+
+    def close(connection: Any) -> int:
+        left.append(real(connection))
+        return left[-1]
+
+    monkeypatch.setattr(libvirt.virConnect, "close", close)
+    with pyxen.connect(uri) as host, host.events() as events:
+        backend = host._backend
+        assert isinstance(backend, LibvirtBackend)
+        backend._link._break(backend._link._main)
+        assert isinstance(events.get(20), pyxen.EventsLost)
+        wait_until(lambda: left == [0])
+    assert left == [0, 0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import pytest
@@ -14,6 +14,8 @@ from pyxen import DomainConfig, DomainInfo
 from pyxen.errors import HostClosed, OperationFailed
 from tests.interrupts import interrupted
 from tests.offhost.host import OffHost
+from tests.offhost.world import Reason
+from tests.waiting import until
 
 Configure = Callable[..., DomainConfig]
 
@@ -153,3 +155,65 @@ def test_a_list_is_right_after_ctrl_c_in_one_that_made_room(offhost: OffHost) ->
         assert xen._at_once <= len(xen._buffer)
         assert len(opened.hypervisor.domains()) == 21
         opened.close()
+
+
+@contextlib.contextmanager
+def signalled(handler: Callable[..., object]) -> Iterator[None]:
+    """Call a handler while this thread waits in the block."""
+    before = signal.signal(signal.SIGALRM, handler)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def suspending(offhost: OffHost, host: pyxen.Host) -> pyxen.Operation[None]:
+    """Return a suspend of a guest that has taken the request and not yet obeyed: undoing that takes as long."""
+    domid = offhost.add("web", kind="pv")
+    operation = host.domains["web"].begin.suspend()
+    until(lambda: offhost.store.read(f"/local/domain/{domid}/control/shutdown") == "suspend", "the guest is asked")
+    offhost.guest(domid).store.write("control/shutdown", b"")
+    return operation
+
+
+def check_undone(operation: pyxen.Operation[None]) -> None:
+    assert operation.done()
+    assert "the host was closed; what it had begun was undone" in str(operation.exception(0))
+    with pyxen.connect("xenlight:///") as other:
+        assert other.domains["web"].info().is_running
+
+
+def test_ctrl_c_in_a_close_that_is_called_again(offhost: OffHost) -> None:
+    """What it was undoing goes on, and the next close waits for that."""
+
+    def ctrl_c(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    host = pyxen.connect("xenlight:///")
+    operation = suspending(offhost, host)
+    with pytest.raises(KeyboardInterrupt), signalled(ctrl_c):
+        host.close()
+    assert not operation.done()
+    with pytest.raises(HostClosed):
+        host.begin.create(DomainConfig("db", kernel="/k", memory=64))
+    offhost.world.shut_down(1, Reason.SUSPEND)
+    host.close()
+    check_undone(operation)
+    with pytest.raises(HostClosed):
+        host.list()
+    host.close()
+
+
+def test_a_handler_closes_the_host_that_is_being_closed(offhost: OffHost) -> None:
+    host = pyxen.connect("xenlight:///")
+    operation = suspending(offhost, host)
+
+    def handler(*_: object) -> None:
+        host.close()  # it cannot wait for its own thread
+        offhost.world.shut_down(1, Reason.SUSPEND)
+
+    with signalled(handler):
+        host.close()
+    check_undone(operation)

@@ -144,4 +144,5 @@ def test_a_brake_without_end() -> None:
 
 def test_a_reason_reads_as_its_name() -> None:
     assert f"{ShutdownReason.CRASH} {ShutdownReason.SOFT_RESET!s:>11}" == "crash  soft_reset"
+    assert f"{ShutdownReason.CRASH:>6}|{ShutdownReason.CRASH:02d}|{ShutdownReason.CRASH:x}" == " crash|03|3"
     assert (ShutdownReason.CRASH, int(ShutdownReason.CRASH)) == (3, 3)  # and stays Xen's number

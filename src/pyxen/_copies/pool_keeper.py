@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
+from pyxen._common.joinable import JoinableThread
 from pyxen._common.ready_names import ready_prefix
 from pyxen._common.shield import logger
 from pyxen._common.shortage import shortage
@@ -99,7 +100,7 @@ class Keeper:
         self._numbers = itertools.count(1)
         self._pid = os.getpid()
         self._unsubscribe: Callable[[], None] = lambda: None
-        self._thread = threading.Thread(target=self._run, name="pyxen-pool", daemon=True)
+        self._thread = JoinableThread(target=self._run, name="pyxen-pool", daemon=True)
 
     def start(self) -> None:
         """Begin to make guests."""

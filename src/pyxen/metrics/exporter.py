@@ -31,7 +31,10 @@ _ASK_SECONDS: Final = 10
 """How long a client may take to send its request."""
 
 _MOST_CLIENTS: Final = 32
-"""How many clients are served at once. One more takes the place of the one that has been sending for the longest."""
+"""How many clients are served at once."""
+
+_LEAVE_SECONDS: Final = 2.0
+"""How long the thread of a client that was let go may take to end."""
 
 _SHORTAGE: Final = 1.0
 """Seconds until the next try to accept a client, if there are no descriptors."""
@@ -67,8 +70,9 @@ class Exporter:
             print(exporter.url)
 
     It listens from the start, and serves on threads of its own until it is closed. It has neither TLS nor a password:
-    put a proxy in front of it before it leaves the machine. It serves at most 32 clients at once: one more takes the
-    place of the one that has been sending its request for the longest, which may take 10 seconds.
+    put a proxy in front of it before it leaves the machine. It serves at most 32 clients at once. One more takes the
+    place of the one that has been sending its request for the longest; where all wait for their answer, it is let go. A
+    request may take 10 seconds.
 
     In the child of a fork it serves nobody, and closing it does nothing: the parent serves on at the same address.
 
@@ -161,9 +165,8 @@ class _Server(ThreadingMixIn, TCPServer):  # http.server's asks the DNS for the 
 
     def __init__(self, family: int, address: tuple[str, int], handler: type[MetricsHandler]) -> None:
         self.address_family = family
-        self._gate = threading.Lock()
-        self._asking: dict[socket.socket, float] = {}  # since when; the oldest is the first
-        self._answered: dict[socket.socket, None] = {}
+        self._changed = threading.Condition()
+        self._clients: dict[socket.socket, float | None] = {}  # since when each has been asking; None once it has asked
         super().__init__(address, handler)
 
     def get_request(self) -> tuple[socket.socket, Any]:
@@ -175,34 +178,41 @@ class _Server(ThreadingMixIn, TCPServer):  # http.server's asks the DNS for the 
             raise
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        with self._gate:
-            if len(self._asking) + len(self._answered) >= _MOST_CLIENTS:
-                clients = self._asking or self._answered
-                oldest = next(iter(clients))
-                del clients[oldest]
-                _hang_up(oldest)
-            self._asking[request] = time.monotonic()
-        super().process_request(request, client_address)
+        if self._has_place(request):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def _has_place(self, request: socket.socket) -> bool:
+        """Give a new client a place, if need be that of the one that has been sending its request for the longest."""
+        with self._changed:
+            if len(self._clients) >= _MOST_CLIENTS:
+                oldest = next((each for each, since in self._clients.items() if since is not None), None)
+                if oldest is not None:
+                    _hang_up(oldest)
+                    self._changed.wait_for(lambda: len(self._clients) < _MOST_CLIENTS, _LEAVE_SECONDS)
+            if len(self._clients) >= _MOST_CLIENTS:
+                return False
+            self._clients[request] = time.monotonic()
+            return True
 
     def has_asked(self, request: socket.socket) -> None:
         """Note that a client's request has come."""
-        with self._gate:
-            if self._asking.pop(request, None) is not None:
-                self._answered[request] = None
+        with self._changed:
+            self._clients[request] = None
 
     def service_actions(self) -> None:
         """Hang up on the clients that take too long to ask. The server calls this about twice a second."""
-        with self._gate:
-            since = time.monotonic() - _ASK_SECONDS
-            for request in [each for each, begun in self._asking.items() if begun < since]:
-                del self._asking[request]
+        with self._changed:
+            limit = time.monotonic() - _ASK_SECONDS
+            for request in [each for each, since in self._clients.items() if since is not None and since < limit]:
                 _hang_up(request)
 
     def shutdown_request(self, request: Any) -> None:
-        with self._gate:
-            self._asking.pop(request, None)
-            self._answered.pop(request, None)
         super().shutdown_request(request)
+        with self._changed:
+            self._clients.pop(request, None)
+            self._changed.notify_all()
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 (its signature is socketserver's)
         _LOG.debug("a client could not be served", exc_info=True)  # mostly one that has hung up

@@ -83,7 +83,7 @@ class ShutdownReason(IntEnum):
         return self.name.lower()
 
     def __format__(self, spec: str) -> str:
-        return format(str(self), spec)
+        return format(int(self) if spec[-1:] in set("bcdeEfFgGnoxX%") else str(self), spec)
 
 
 class Trigger(StrEnum):

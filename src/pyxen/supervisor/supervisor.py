@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
+from pyxen._common.joinable import JoinableThread
 from pyxen._common.shortage import shortage
 from pyxen._functions import check_function
 from pyxen.errors import InvalidArgument, OperationFailed
@@ -22,6 +24,9 @@ from pyxen.supervisor.watchers import is_here, watcher_of
 from pyxen.supervisor.work import NO_THREAD, Work
 
 __all__ = ["Supervisor"]
+
+_TO_END: Final = 60.0
+"""Seconds in which a supervisor that was not left finishes what has begun, when the program ends."""
 
 
 class Supervisor:
@@ -41,6 +46,9 @@ class Supervisor:
 
     It has to run on the host itself. From another machine it cannot see who watches the domains, so it takes `leave`
     there, and writes no core dumps.
+
+    A program that ends without leaving the context ends all the same: what has begun is finished first, within a
+    minute.
 
     Args:
         host: The host.
@@ -92,7 +100,8 @@ class Supervisor:
             OperationFailed: No thread can be started, or the host does not list its domains.
         """
         work = self._begin()
-        thread = threading.Thread(target=self._carry_on, args=(work,), name="pyxen-supervisor")
+        # A daemon: at exit, Python would wait for it before anything could stop it. So `_at_exit` stops it.
+        thread = JoinableThread(target=self._carry_on, args=(work,), name="pyxen-supervisor", daemon=True)
         try:
             with shortage(OperationFailed, NO_THREAD):
                 thread.start()
@@ -100,6 +109,7 @@ class Supervisor:
             work.close()
             raise
         self._thread = thread
+        atexit.register(self._at_exit)  # after the host, so that it runs before the host is closed
         return self
 
     def __exit__(
@@ -109,8 +119,15 @@ class Supervisor:
         if self._thread is not None:
             check_may_wait("supervise", "it ends by itself. Leave its context on another thread")
             self._thread.join()
+            atexit.unregister(self._at_exit)
         if self._failure is not None and error is None:
             raise self._failure
+
+    def _at_exit(self) -> None:
+        """Finish what has begun, if the program ends in the context."""
+        self.stop()
+        if self._thread is not None:
+            self._thread.join(_TO_END)
 
     def run(self) -> None:
         """Supervise until `stop` is called, the host is closed, or Ctrl-C.

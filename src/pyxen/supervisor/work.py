@@ -123,7 +123,8 @@ class Work:
         self._actors = ThreadPoolExecutor(_AT_ONCE, "pyxen-supervisor-act")
         self._dumpers = ThreadPoolExecutor(_DUMPS_AT_ONCE, "pyxen-supervisor-dump")
         self._events = host.events(DomainCreated, DomainShutdown, DomainDestroyed)
-        self._feeder = threading.Thread(target=_feed, args=(self._events, inbox), name="pyxen-supervisor-events")
+        feed = (self._events, inbox)
+        self._feeder = threading.Thread(target=_feed, args=feed, name="pyxen-supervisor-events", daemon=True)
         try:
             with shortage(OperationFailed, NO_THREAD):
                 self._feeder.start()

@@ -22,7 +22,7 @@ from pyxen.metrics.exporter import _MOST_CLIENTS as MOST
 from pyxen.metrics.exporter import address_of
 from pyxen.testing import FakeHost
 from tests.forks import told_by_a_child
-from tests.waiting import until
+from tests.waiting import SECONDS, until
 from tools import metrics
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -109,6 +109,43 @@ def test_silent_clients_take_few_threads_and_keep_nobody_out(exporter: Exporter)
     finally:
         for client in silent:
             client.close()
+
+
+class Slow:
+    """Has its metrics only when it is told to give them."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.go_on = threading.Event()
+
+    def collect(self) -> list[Any]:
+        self.asked += 1
+        self.go_on.wait(SECONDS)
+        return []
+
+
+def test_clients_that_wait_for_their_answer_are_few_and_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = Slow()
+    monkeypatch.setattr(HostCollector, "collect", lambda _: slow.collect())
+    with FakeHost() as fake, Exporter(HostCollector(fake), port=0) as exporter:
+        clients: list[socket.socket] = []
+        try:
+            while len(clients) < 2 * MOST:
+                client = socket.create_connection(("127.0.0.1", exporter.port), timeout=SECONDS)
+                clients.append(client)
+                client.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+                until(lambda: slow.asked >= min(len(clients), MOST), "the request of a client")
+            for client in clients[MOST:]:
+                with contextlib.suppress(ConnectionResetError):
+                    assert client.recv(1) == b""  # there is no place for more
+            assert slow.asked == MOST
+            slow.go_on.set()
+            for client in clients[:MOST]:
+                assert client.recv(4) == b"HTTP"
+        finally:
+            slow.go_on.set()
+            for client in clients:
+                client.close()
 
 
 def test_a_client_has_not_for_ever_to_ask(exporter: Exporter, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from pyxen import DomainConfig
-from pyxen.backends.memory.backend import MemoryBackend
 from pyxen.backends.remote import client as client_module
 from pyxen.backends.remote.values import Codec
 from pyxen.errors import ConnectFailed
@@ -35,8 +34,13 @@ def interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client_module.Client, "_heard", interrupted)
 
 
-@pytest.mark.parametrize("verb", ["store_begin", "claims_open"])
-def test_what_an_interrupted_call_has_opened_is_shut(monkeypatch: pytest.MonkeyPatch, verb: str) -> None:
+@pytest.mark.parametrize(
+    ("verb", "ends", "number"),
+    [("store_begin", "store_commit", "transaction"), ("claims_open", "claims_close", "claims")],
+)
+def test_what_an_interrupted_call_has_opened_is_shut(
+    monkeypatch: pytest.MonkeyPatch, verb: str, ends: str, number: str
+) -> None:
     """Else a client could not open any more after a while."""
     with served(f"memory:///interrupted-{verb}") as found:
         kept = found.client.ask(verb)
@@ -47,9 +51,7 @@ def test_what_an_interrupted_call_has_opened_is_shut(monkeypatch: pytest.MonkeyP
                     found.client.ask(verb)
                 until(lambda: opened(found, verb) < 60)
         until(lambda: opened(found, verb) == 1)
-        found.client.ask("store_commit" if verb == "store_begin" else "claims_close", **{
-            "transaction" if verb == "store_begin" else "claims": kept
-        })
+        found.client.ask(ends, **{number: kept})
         assert opened(found, verb) == 0
 
 
@@ -85,7 +87,7 @@ def test_a_result_that_cannot_be_sent_is_undone(monkeypatch: pytest.MonkeyPatch)
         waited.append(may_wait())
         return wait(self)
 
-    def unsendable(value: Any, codec: Codec) -> Any:
+    def unsendable(_: Any, __: Codec) -> Any:
         raise ValueError("this cannot be sent")
 
     with served("memory:///unsendable") as found:
@@ -100,7 +102,7 @@ def test_a_result_that_cannot_be_sent_is_undone(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_it_is_undone_at_the_end_if_there_is_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    def unsendable(value: Any, codec: Codec) -> Any:
+    def unsendable(_: Any, __: Codec) -> Any:
         raise ValueError("this cannot be sent")
 
     def none_left(thread: threading.Thread) -> None:
@@ -120,15 +122,3 @@ def test_it_is_undone_at_the_end_if_there_is_no_thread(monkeypatch: pytest.Monke
         found.cut()
         assert found.ended()
         assert [info.name for info in found.there.list()] == ["Domain-0"]
-
-
-def test_the_thread_of_a_backend_may_not_wait() -> None:
-    """This is why: see the test above."""
-    with served("memory:///may-wait") as found:
-        seen: list[bool] = []
-        backend: Any = found.there._backend
-        assert isinstance(backend, MemoryBackend)
-        creating = backend.create(CONFIG, paused=False, autoballoon=None, timeout=30)
-        creating.add_done_callback(lambda _: seen.append(may_wait()))
-        creating.result(10)
-        until(lambda: len(seen) == 1)

@@ -49,26 +49,27 @@ def then_lists(far: Far) -> None:
 @pytest.mark.parametrize(
     ("verb", "answer"),
     [
-        ("config", lambda: raw({"name": "web1", "a_setting_of_the_future": 1})),
+        ("defined_config", lambda: raw({"name": "web1", "a_setting_of_the_future": 1})),
         ("list", lambda: infos_with(state="hibernating")),
         ("list", lambda: raw([{"domid": "x"}])),
         ("list", lambda: raw({"a": "mapping"})),
     ],
+    ids=["setting", "state", "number", "mapping"],
 )
 def test_an_answer_that_is_not_known_here(verb: str, answer: Callable[[], msgspec.Raw]) -> None:
     """Its call fails, and says who is older; what is going on beside it is not undone."""
 
     def play(far: Far) -> None:
         waiting = call_of(far).id
-        far.say(Begun(waiting), Answer(call_of(far).id, answer()))
-        far.say(Done(waiting, NOTHING))
+        far.say(Begun(waiting))
+        far.say(Answer(call_of(far).id, answer()), Done(waiting, NOTHING))
         then_lists(far)
 
     with far_server(play, welcome=usual_welcome()) as fds:
         client = client_to(*fds)
         pausing = client.begin("pause", domain=SOME)
-        values: dict[str, Any] = {"domain": SOME} if verb == "config" else {}
-        with pytest.raises(UnsupportedFeature, match=f"{verb}: pyxen .* here is older.*update it"):
+        values: dict[str, Any] = {"uuid": SOME.uuid} if verb == "defined_config" else {}
+        with pytest.raises(UnsupportedFeature, match=rf"{verb}: pyxen .* here is older.*update it"):
             client.ask(verb, **values)
         assert pausing.result(10) is None
         assert client.ask("list") == []
@@ -94,7 +95,7 @@ def test_a_result_that_is_not_known_here() -> None:
 
     with far_server(play, welcome=usual_welcome()) as fds:
         client = client_to(*fds)
-        with pytest.raises(UnsupportedFeature, match="pause: pyxen .* here is older"):
+        with pytest.raises(UnsupportedFeature, match=r"pause: pyxen .* here is older"):
             client.begin("pause", domain=SOME).result(10)
         assert client.ask("list") == []
         client.close()
@@ -159,7 +160,7 @@ def test_a_configuration_that_is_not_known_here_is_not_allowed() -> None:
         client = client_to(*fds)
         values = {key: value for key, value in arguments("restore").items() if key != "allow"}
         restoring = client.begin("restore", allow=lambda _: True, **values)
-        with pytest.raises(UnsupportedFeature, match="restore: pyxen .* here is older"):
+        with pytest.raises(UnsupportedFeature, match=r"restore: pyxen .* here is older"):
             restoring.result(10)
         assert heard.is_set()
         assert not replies[0].allowed

@@ -9,7 +9,7 @@ import pytest
 
 from pyxen import DomainConfig, LiveDevice, NotPrivileged, Vfb, Vnc
 from pyxen.backends.remote.verbs import VERBS
-from pyxen.serve.policy import CHANGES, LOOKS, READ_ONLY, without_secrets
+from pyxen.serve.policy import AS_ROOT, BELOW_ROOT, CHANGES, LOOKS, READ_ONLY, without_secrets
 from tests.unit.remote.ends import served
 
 HIDDEN = "hidden"
@@ -19,6 +19,7 @@ def test_every_verb_has_its_place() -> None:
     """A verb that is in neither set would be refused; one in both would be allowed by mistake."""
     assert set(VERBS) == LOOKS | CHANGES
     assert set() == LOOKS & CHANGES
+    assert set() == AS_ROOT & BELOW_ROOT
 
 
 def test_the_docs_name_all_verbs() -> None:
@@ -27,6 +28,15 @@ def test_the_docs_name_all_verbs() -> None:
     _, looks, changes = re.split(r'^Those of `"read-only"`:$|^All others:$', page, flags=re.MULTILINE)
     assert set(re.findall(r"`([a-z_]+)`", looks)) == LOOKS
     assert set(re.findall(r"`([a-z_]+)`", changes.split("\n\n")[1])) == CHANGES
+
+
+def test_the_docs_warn_of_verbs_that_amount_to_root() -> None:
+    """Each verb that they name there is one, and the server says so."""
+    page = (Path(__file__).parents[3] / "docs" / "howto" / "remote.md").read_text()
+    _, warning = page.split("is as good as root:**")
+    named = set(re.findall(r"`([a-z_]+)`", warning.split("\n\nAt most")[0]))
+    assert named - {"remove_orphans"} <= AS_ROOT  # which removes only what `claims_add` names
+    assert len(named) > 10
 
 
 def test_what_changes_is_refused() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from pyxen import FileMissing, InvalidArgument, OperationFailed, ParseError
 from pyxen.backends.remote.verbs import VERBS
-from pyxen.serve import settings
+from pyxen.serve import program, settings
 from pyxen.serve.policy import ALL, LOOKS
 from pyxen.serve.settings import Settings, load_settings
 
@@ -124,3 +124,29 @@ def test_others_may_write_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
         folder.chmod(loose | 0o111)
     with pytest.raises(InvalidArgument, match=r"others than root can write to .*: chown root:root"):
         load_settings(str(named))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('verbs = ["read-only", "unpause", "qmp", "attach"]', "members of root are as good as root by attach, qmp"),
+        ('verbs = "all"', "members of root are as good as root by all verbs"),
+        ('verbs = ["read-only", "unpause"]', None),
+        ('verbs = "read-only"', None),
+    ],
+)
+def test_the_log_says_who_is_as_good_as_root(
+    file: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, text: str, words: str | None
+) -> None:
+    """A list of verbs does not show that."""
+    file.write_text(f'group = "root"\n{text}\n')
+
+    def no_socket(*_: object) -> None:
+        raise OperationFailed("no socket")
+
+    monkeypatch.setattr(program, "listening_socket", no_socket)
+    for read_only in (True, False):
+        assert caplog.records == []
+        with pytest.raises(OperationFailed, match="no socket"):
+            program.serve_many("", str(file), lambda: pytest.fail("nobody connects"), read_only=read_only)
+    assert [record.getMessage() for record in caplog.records] == ([f"{file}: {words}"] if words else [])

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import threading
 from contextlib import suppress
 from typing import Any, Final
 
+from pyxen._common.shield import logger
 from pyxen._common.shortage import shortage
 from pyxen.backends.libvirt.binding import Connection, Stream, VirDomain, VirError, api, number
 from pyxen.errors import NotFound, OperationFailed
@@ -18,17 +20,21 @@ from pyxen.records.endpoints import ConsoleType
 
 __all__ = ["console_name", "open_console"]
 
+_LOG: Final = logger("pyxen.libvirt")
+
 _READABLE: Final = number("VIR_STREAM_EVENT_READABLE")
 _WRITABLE: Final = number("VIR_STREAM_EVENT_WRITABLE")
 _STREAM_OVER: Final = number("VIR_STREAM_EVENT_ERROR") | number("VIR_STREAM_EVENT_HANGUP")
 _FD_READABLE: Final = number("VIR_EVENT_HANDLE_READABLE")
 _FD_WRITABLE: Final = number("VIR_EVENT_HANDLE_WRITABLE")
-_FD_OVER: Final = number("VIR_EVENT_HANDLE_ERROR") | number("VIR_EVENT_HANDLE_HANGUP")
+_FD_HANGUP: Final = number("VIR_EVENT_HANDLE_HANGUP")  # libvirt watches nothing of a descriptor without any event
+_FD_OVER: Final = number("VIR_EVENT_HANDLE_ERROR") | _FD_HANGUP
 _NONBLOCK: Final = number("VIR_STREAM_NONBLOCK")
 _WOULD_BLOCK: Final = -2
 
 _PIECE: Final = 4096
 _MOST_KEPT: Final = 65536
+_TO_TAKE: Final = 5000  # milliseconds that a guest has to take what the user wrote before he hung up
 
 
 def open_console(connection: Connection, domain: VirDomain, kind: ConsoleType | None, number: int) -> int:
@@ -73,44 +79,62 @@ def console_name(xml: str, kind: ConsoleType | None, place: int) -> str | None:
 
 
 class _Bridge:
-    """Copies bytes both ways until either side ends."""
+    """Copies bytes both ways until either side ends. What was read until then still goes to the other side."""
 
     def __init__(self, stream: Stream, end: socket.socket) -> None:
         self._stream = stream
         self._end = end
         self._from_guest = b""
         self._to_guest = b""
-        self._over = False
-        stream.eventAddCallback(_READABLE, self._on_stream, None)
+        self._guest_ended = False
+        self._user_ended = False
+        self._hung_up = False  # what the user wrote before may still be in the socket
+        self._timer: int | None = None
+        # The socket comes first, since nobody has its other end yet: the stream may call back at once.
         self._watch: int = api.virEventAddHandle(end.fileno(), _FD_READABLE, self._on_end, None)
+        try:
+            stream.eventAddCallback(_READABLE, self._on_stream, None)
+        except VirError:
+            api.virEventRemoveHandle(self._watch)
+            raise
 
     def _on_stream(self, _: Stream, events: int, __: Any) -> None:
-        if self._over:
+        if self._guest_ended:
             return
         try:
             if events & _READABLE:
                 self._read_stream()
-            self._write_stream()
-        except (VirError, OSError):
-            self._close()
-            return
+        except VirError:
+            events |= _STREAM_OVER
         if events & _STREAM_OVER:
-            self._close()
-        else:
-            self._update()
+            self._guest_ends()
+        self._go_on()
 
     def _on_end(self, _: int, __: int, events: int, ___: Any) -> None:
-        if self._over:
+        if self._hung_up:
             return
-        try:
-            if events & _FD_READABLE:
-                self._read_end()
-            self._write_stream()
-            self._write_end()
-        except (VirError, OSError):
-            self._close()
-            return
-        if events & _FD_OVER and not events & _FD_READABLE:
+        if events & _FD_READABLE:
+            self._read_end()
+        if events & _FD_OVER or self._user_ended:
+            self._user_hangs_up()
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Pass on what was read, and end as soon as one side has ended and the other has all of it."""
+        if not self._hung_up:
+            try:
+                self._write_end()
+            except OSError:
+                self._user_hangs_up()
+        if not self._guest_ended:
+            try:
+                while self._write_stream() and self._hung_up and not self._user_ended:
+                    self._read_end()
+            except VirError:
+                self._guest_ends()
+        user_has_all = self._guest_ended and (self._hung_up or not self._from_guest)
+        guest_has_all = self._user_ended and not self._to_guest
+        if user_has_all or guest_has_all:
             self._close()
         else:
             self._update()
@@ -119,27 +143,29 @@ class _Bridge:
         while len(self._from_guest) < _MOST_KEPT:
             data = self._stream.recv(_PIECE)
             if data == _WOULD_BLOCK:
-                break
+                return
             if not data:
-                self._write_end()
-                self._close()
+                self._guest_ends()
                 return
             if isinstance(data, bytes):
                 self._from_guest += data
-        self._write_end()
 
     def _read_end(self) -> None:
-        if len(self._to_guest) >= _MOST_KEPT:
-            return
-        data = self._end.recv(_PIECE)
-        if not data:
-            self._close()
-            return
-        self._to_guest += data
+        """Read what the user wrote, as far as there is room for it."""
+        while len(self._to_guest) < _MOST_KEPT:
+            try:
+                data = self._end.recv(_PIECE)
+            except BlockingIOError:
+                self._user_ended = self._hung_up
+                return
+            except OSError:  # the user closed it, and left unread what the guest wrote
+                data = b""
+            if not data:
+                self._user_ended = True
+                return
+            self._to_guest += data
 
     def _write_end(self) -> None:
-        if self._over:
-            return
         while self._from_guest:
             try:
                 sent = self._end.send(self._from_guest)
@@ -147,29 +173,56 @@ class _Bridge:
                 return
             self._from_guest = self._from_guest[sent:]
 
-    def _write_stream(self) -> None:
-        if self._over:
-            return
+    def _write_stream(self) -> bool:
+        """Write to the guest; return False if it does not take all now."""
         while self._to_guest:
             sent = self._stream.send(self._to_guest)
             if sent == _WOULD_BLOCK:
-                return
+                return False
             self._to_guest = self._to_guest[sent:]
+        return True
 
     def _update(self) -> None:
-        if self._over:
+        if not self._guest_ended:
+            room = _READABLE if len(self._from_guest) < _MOST_KEPT else 0
+            with suppress(VirError):  # the stream has ended, and says so
+                self._stream.eventUpdateCallback(room | (_WRITABLE if self._to_guest else 0))
+        if not self._hung_up:
+            room = _FD_READABLE if len(self._to_guest) < _MOST_KEPT and not self._guest_ended else 0
+            room |= _FD_WRITABLE if self._from_guest else 0
+            api.virEventUpdateHandle(self._watch, room | _FD_HANGUP)
+
+    def _user_hangs_up(self) -> None:
+        """Watch the socket no longer, which would report its end for ever; the guest has a while to take the rest."""
+        self._unwatch()
+        if self._timer is None:
+            self._timer = api.virEventAddTimeout(_TO_TAKE, lambda *_: self._close(), None)
+
+    def _unwatch(self) -> None:
+        if not self._hung_up:
+            self._hung_up = True
+            api.virEventRemoveHandle(self._watch)
+
+    def _guest_ends(self) -> None:
+        """End the stream, on a thread: the other side confirms it, and libvirt's loop must not wait for that."""
+        if self._guest_ended:
             return
-        room = _READABLE if len(self._from_guest) < _MOST_KEPT else 0
-        self._stream.eventUpdateCallback(room | (_WRITABLE if self._to_guest else 0))
-        room = _FD_READABLE if len(self._to_guest) < _MOST_KEPT else 0
-        api.virEventUpdateHandle(self._watch, room | (_FD_WRITABLE if self._from_guest else 0))
+        self._guest_ended = True
+        with suppress(VirError):  # it has already ended
+            self._stream.eventRemoveCallback()
+        try:
+            with shortage(OperationFailed, "console: cannot end it: cannot start a thread"):
+                threading.Thread(target=self._abort, name="pyxen-libvirt-console", daemon=True).start()
+        except OperationFailed as error:
+            _LOG.warning("%s", error)
+
+    def _abort(self) -> None:
+        with suppress(VirError):  # it has already ended
+            self._stream.abort()
 
     def _close(self) -> None:
-        if self._over:
-            return
-        self._over = True
-        api.virEventRemoveHandle(self._watch)
-        for end in (self._stream.eventRemoveCallback, self._stream.abort):
-            with suppress(VirError):  # the stream has already ended
-                end()
+        self._guest_ends()
+        self._unwatch()
+        if self._timer is not None:
+            api.virEventRemoveTimeout(self._timer)
         self._end.close()

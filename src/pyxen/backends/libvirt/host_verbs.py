@@ -7,8 +7,8 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from pyxen._common.sparing import check_spared
 from pyxen._common.shown_uri import shown
+from pyxen._common.sparing import check_spared
 from pyxen.backends.base import Backend, DomainRef, operation_on
 from pyxen.backends.libvirt import (
     event_loop,

@@ -11,12 +11,12 @@ from uuid import UUID
 
 from pyxen._common.shortage import submitted
 from pyxen.backends.libvirt.binding import Connection, VirDomain, VirError, number
-from pyxen.backends.libvirt.error_map import is_code, is_gone, unsupported
+from pyxen.backends.libvirt.error_map import broke_the_link, is_code, is_gone, unsupported
 from pyxen.config import DomainType
 from pyxen.errors import OperationFailed
 from pyxen.records.info import DomainInfo, DomainState, HostInfo, ShutdownReason
 
-__all__ = ["DomainReader", "host_info", "of_each_active"]
+__all__ = ["DomainReader", "host_info", "is_unanswered", "of_each_active"]
 
 T = TypeVar("T")
 
@@ -65,7 +65,7 @@ class DomainReader:
     def __init__(self, driver: str) -> None:
         self._types_are_in_xml = driver == "TEST"  # it says "linux" for every domain, whatever its type
         self._bulk = True
-        self._kept: dict[tuple[UUID, int], tuple[DomainType, int]] = {}
+        self._kept: dict[tuple[UUID, int], tuple[DomainType, int | None]] = {}
 
     def all(self, connection: Connection) -> list[DomainInfo]:
         """Return all active domains, by domid."""
@@ -128,9 +128,10 @@ class DomainReader:
         maxvcpus: int | None,
     ) -> DomainInfo:
         uuid, domid = UUID(domain.UUIDString()), domain.ID()
-        kept = self._kept.get((uuid, domid))
-        if kept is None:
-            kept = self._kept[uuid, domid] = (self._type(domain), maxvcpus or _maxvcpus(domain, vcpus))
+        kind, most = self._kept.get((uuid, domid)) or (self._type(domain), maxvcpus)
+        if most is None:
+            most = _maxvcpus(domain)
+        self._kept[uuid, domid] = (kind, most)
         what = _STATES.get(state, DomainState.RUNNING)
         if state == _SHUTOFF and reason == _OFF_CRASHED:
             what = DomainState.CRASHED
@@ -140,11 +141,11 @@ class DomainReader:
             uuid=uuid,
             state=what,
             shutdown_reason=_shutdown_reason(state, what),
-            type=kept[0],
+            type=kind,
             memory_kib=memory,
             maxmem_kib=maxmem,
             vcpus=vcpus,
-            maxvcpus=max(kept[1], vcpus),
+            maxvcpus=max(most or 0, vcpus),
             cpu_time_ns=cpu_time,
             pool=None,  # libvirt does not know CPU pools
             poolid=None,
@@ -186,13 +187,22 @@ def of_each_active(connection: Connection, ask: Callable[[VirDomain], T]) -> lis
         return [found for share in waiting for found in share.result()]
 
 
-def _maxvcpus(domain: VirDomain, vcpus: int) -> int:
+def _maxvcpus(domain: VirDomain) -> int | None:
+    """Return how many vCPUs a domain can have; None if the driver does not say, as the Xen driver of dom0."""
     try:
         return domain.maxVcpus()
     except VirError as error:
-        if is_gone(error):
+        if is_unanswered(error):
             raise
-        return vcpus  # the Xen driver does not give it for dom0
+        return None
+
+
+def is_unanswered(error: Exception) -> bool:
+    """Tell whether an error means that libvirt has not answered what it was asked about a domain.
+
+    The link broke, the domain is gone, or something else holds it.
+    """
+    return broke_the_link(error) or is_gone(error) or is_code(error, "OPERATION_TIMEOUT")
 
 
 def _shutdown_reason(state: int, what: DomainState) -> ShutdownReason | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
@@ -58,7 +58,7 @@ class Link:
             self._opener.close()
             raise
         if not self._take(main):
-            self._on_threads([main.close])
+            self._on_thread(main.close)
             raise ConnectFailed(f"{self._shown}: the connection broke while it was opened")
 
     def is_here(self) -> bool:
@@ -133,24 +133,27 @@ class Link:
             self._open = False
             self._changed.notify_all()
             main, lanes = self._main, list(self._lanes)
-        threads = self._on_threads([self._opener.close, main.close, *(lane.close for lane in lanes)])
+        threads = []
+        for close in (self._opener.close, main.close, *(lane.close for lane in lanes)):
+            thread = self._on_thread(close)
+            if thread is None:
+                close()
+            else:
+                threads.append(thread)
         end = time.monotonic() + _TO_CLOSE
         for thread in threads:
             thread.join(max(0, end - time.monotonic()))
 
-    def _on_threads(self, closes: Iterable[Callable[[], None]]) -> list[threading.Thread]:
-        """Begin to close connections, each on a thread: that waits for the daemon, or for libvirt's loop."""
-        threads = []
-        for close in closes:
-            thread = threading.Thread(target=close, name="pyxen-libvirt-close", daemon=True)
-            try:
-                with shortage(OperationFailed, _NO_THREAD):
-                    thread.start()
-            except OperationFailed as error:
-                _LOG.warning("%s: a connection to libvirt stays open: %s", self._shown, error)
-            else:
-                threads.append(thread)
-        return threads
+    def _on_thread(self, close: Callable[[], None]) -> threading.Thread | None:
+        """Begin to close a connection, which may wait for the daemon or libvirt's loop; None if there is no thread."""
+        thread = threading.Thread(target=close, name="pyxen-libvirt-close", daemon=True)
+        try:
+            with shortage(OperationFailed, _NO_THREAD):
+                thread.start()
+        except OperationFailed as error:
+            _LOG.debug("%s: %s", self._shown, error)
+            return None
+        return thread
 
     def _lane(self) -> _Lane:
         with self._changed:
@@ -171,7 +174,8 @@ class Link:
             self._broken = True
             lanes = list(self._lanes)
         _LOG.info("%s: the connection to libvirt broke", self._shown)
-        self._on_threads([lane.drop for lane in lanes])  # without a thread, the next use of the lane closes it
+        for lane in lanes:
+            self._on_thread(lane.drop)  # without a thread, the next use of the lane closes it
         try:
             with shortage(OperationFailed, _NO_THREAD):
                 threading.Thread(target=self._reconnect, name="pyxen-libvirt-reconnect", daemon=True).start()

@@ -13,7 +13,7 @@ from pyxen._common.shown_uri import secrets_of
 from pyxen._common.sparing import check_spared
 from pyxen.backends.libvirt import devices, pinning
 from pyxen.backends.libvirt.binding import Connection, VirDomain, VirError, number
-from pyxen.backends.libvirt.error_map import is_code, unsupported
+from pyxen.backends.libvirt.error_map import broke_the_link, is_code, unsupported
 from pyxen.backends.libvirt.frames import releasing
 from pyxen.backends.libvirt.threaded_operations import ThreadedOperation
 from pyxen.config import CpuSet, Part
@@ -393,5 +393,7 @@ def _or_none(ask: Callable[[], T]) -> T | None:
     """Return what libvirt tells, or None if it tells that there is no such thing."""
     try:
         return ask()
-    except VirError:
+    except VirError as error:
+        if broke_the_link(error):
+            raise
         return None

@@ -1,4 +1,4 @@
-"""Polling for conditions on the host, by one thread for all waiting operations."""
+"""Polling for conditions on the host, by a few threads for all waiting operations."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ T = TypeVar("T")
 
 _FIRST_DELAY: Final = 0.01  # seconds between the first checks
 _LONGEST_DELAY: Final = 0.2  # seconds between later checks
+_LAST: Final = 0.05  # seconds before an operation's deadline, for its last check
+_AT_ONCE: Final = 3  # checks: a daemon reads up to five requests per connection, and others need it, too
 
 
 @dataclass(slots=True)
@@ -27,26 +29,42 @@ class _Wait:
     at: float
     delay: float = _FIRST_DELAY
 
+    @property
+    def domid(self) -> int | None:
+        """The domain that it is about; None if it is about all domains."""
+        return self.threaded.operation.domid
+
+    def put_off(self) -> None:
+        """Set the time of the next check."""
+        now, deadline = time.monotonic(), self.threaded.operation.deadline
+        self.at = now + self.delay
+        self.delay = min(2 * self.delay, _LONGEST_DELAY)
+        if deadline is not None and now < deadline - _LAST < self.at:
+            self.at = deadline - _LAST
+
 
 class Poller:
-    """Checks the conditions that operations wait for, at growing intervals, and at once after `wake`."""
+    """Checks the conditions that operations wait for, at growing intervals, and at once after `wake`.
+
+    A domain about which libvirt does not answer holds up one thread, and only the waits for that domain.
+    """
 
     def __init__(self) -> None:
         self._waits: list[_Wait] = []
         self._changed = threading.Condition()
         self._open = True
-        self._thread: threading.Thread | None = None
+        self._threads = 0
+        self._asked: set[int | None] = set()
 
     def add(self, threaded: ThreadedOperation[T], look: Callable[[], tuple[bool, T]]) -> None:
         """Let an operation wait: `look` returns whether the condition holds, and the operation's result."""
         with self._changed:
-            if self._thread is None:
-                thread = threading.Thread(target=self._run, name="pyxen-libvirt-waiting", daemon=True)
-                with shortage(OperationFailed, f"{threaded.operation.verb}: cannot start a thread"):
-                    thread.start()
-                self._thread = thread
+            wait = _Wait(threaded, look, time.monotonic())
+            about = {other.domid for other in [*self._waits, wait]}
+            if self._threads < min(len(about), _AT_ONCE):
+                self._start_thread(threaded.operation.verb)
             threaded.waits = True
-            self._waits.append(_Wait(threaded, look, time.monotonic()))
+            self._waits.append(wait)
             self._changed.notify()
 
     def wake(self) -> None:
@@ -54,36 +72,55 @@ class Poller:
         with self._changed:
             for wait in self._waits:
                 wait.at, wait.delay = 0.0, _FIRST_DELAY
-            self._changed.notify()
+            self._changed.notify_all()
 
     def close(self) -> None:
         """Stop checking."""
         with self._changed:
             self._open = False
-            self._changed.notify()
+            self._changed.notify_all()
+
+    def _start_thread(self, verb: str) -> None:
+        thread = threading.Thread(target=self._run, name="pyxen-libvirt-waiting", daemon=True)
+        try:
+            with shortage(OperationFailed, f"{verb}: cannot start a thread"):
+                thread.start()
+        except OperationFailed:
+            if not self._threads:
+                raise
+        else:
+            self._threads += 1
 
     def _run(self) -> None:
         while True:
+            wait = self._next()
+            if wait is None:
+                return
+            self._look(wait)
             with self._changed:
-                self._waits = [wait for wait in self._waits if not wait.threaded.operation.done()]
-                due = min((wait.at for wait in self._waits), default=None)
-                left = None if due is None else due - time.monotonic()
-                if self._open and (left is None or left > 0):
-                    self._changed.wait(left)
-                if not self._open:
-                    return
+                self._asked.discard(wait.domid)
+                self._changed.notify_all()
+            del wait  # release what it holds while the thread waits
+
+    def _next(self) -> _Wait | None:
+        """Wait for the next check, and return it; None if the host was closed."""
+        with self._changed:
+            while self._open:
+                free = [wait for wait in self._waits if wait.domid not in self._asked]
+                first = min(free, key=lambda wait: wait.at, default=None)
                 now = time.monotonic()
-                ready = [wait for wait in self._waits if wait.at <= now]
-                for wait in ready:
-                    wait.at = now + wait.delay
-                    wait.delay = min(2 * wait.delay, _LONGEST_DELAY)
-            for wait in ready:
-                self._look(wait)
+                if first is None or first.at > now:
+                    self._changed.wait(None if first is None else first.at - now)
+                elif first.threaded.operation.done():
+                    self._waits.remove(first)
+                else:
+                    first.put_off()
+                    self._asked.add(first.domid)
+                    return first
+            return None
 
     @staticmethod
     def _look(wait: _Wait) -> None:
-        if wait.threaded.operation.done():
-            return
         try:
             so, result = wait.look()
         except Exception as error:  # noqa: BLE001 (any exception ends the operation)

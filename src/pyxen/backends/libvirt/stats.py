@@ -11,8 +11,7 @@ from lxml import etree
 
 from pyxen.backends.libvirt.binding import Connection, VirDomain, VirError, number
 from pyxen.backends.libvirt.devices import devices_of
-from pyxen.backends.libvirt.error_map import is_code
-from pyxen.backends.libvirt.inspect import DomainReader, of_each_active
+from pyxen.backends.libvirt.inspect import DomainReader, is_unanswered, of_each_active
 from pyxen.config import DiskBackend
 from pyxen.records.stats import DiskStats, DomainStats, VifStats
 
@@ -74,9 +73,10 @@ def _backend(disk: etree._Element) -> DiskBackend | None:
 
 
 def _asked(ask: Callable[[], T]) -> T | None:
+    """Return what libvirt tells; None if the driver has no such statistics."""
     try:
         return ask()
     except VirError as error:
-        if is_code(error, "NO_DOMAIN", "NO_CONNECT", "INVALID_CONN"):
+        if is_unanswered(error):
             raise
         return None

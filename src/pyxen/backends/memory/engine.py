@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, TypeVar
 
+from pyxen._common.joinable import JoinableThread
 from pyxen._common.shield import shielded
 from pyxen._common.shortage import shortage
 from pyxen._common.stopped import what_stays
@@ -112,7 +113,7 @@ class Engine:
         """
         with self.changed:
             if self.thread is None:
-                thread = threading.Thread(target=self._run, name="pyxen-memory", daemon=True)
+                thread = JoinableThread(target=self._run, name="pyxen-memory", daemon=True)
                 with shortage(ConnectFailed, "the simulated host cannot start a thread"):
                     thread.start()  # it waits for the lock
                 self.thread = thread

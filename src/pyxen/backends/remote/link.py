@@ -85,7 +85,7 @@ class Link:
         self.slowest: int | None = None
         """The bytes a second at which a message must come, once it has begun; None lets it take its time."""
         self.admit: Callable[[int], bool] = lambda _: True
-        """Called with the size of a message before it is read, by the reading thread: it may wait. False reads no more."""
+        """Called on the reading thread with a message's size, before its bytes are read; False reads no more."""
         self.heard = time.monotonic()
         self.sent_bytes = self.sent_messages = 0
         _OPEN.add(self)

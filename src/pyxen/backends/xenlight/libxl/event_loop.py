@@ -16,6 +16,7 @@ from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, TypeVar
 
+from pyxen._common.joinable import JoinableThread
 from pyxen._common.shield import shielded
 from pyxen._durations import bounded
 from pyxen.backends.xenlight.libxl.binding import CData, ffi, lib
@@ -120,7 +121,7 @@ class EventLoop:
         self._gate = threading.RLock()  # reentrant: a signal handler or garbage collection may stop an operation
         self._events = ffi.new("struct pyxen_event[]", _MOST_EVENTS)
         self.disaster: str | None = None
-        self._thread = threading.Thread(target=self._run, name="pyxen-libxl", daemon=True)
+        self._thread = JoinableThread(target=self._run, name="pyxen-libxl", daemon=True)
         self._thread.start()
 
     @property

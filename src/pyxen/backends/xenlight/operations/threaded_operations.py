@@ -14,6 +14,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
+from pyxen._common.joinable import JoinableThread
 from pyxen._common.shortage import shortage
 from pyxen._common.still_open import still_open
 from pyxen.backends.xenlight.libxl.context import Context
@@ -127,7 +128,7 @@ class ThreadedOperations:
             HostClosed: The host was closed, or belongs to the parent of this process.
         """
         threaded = ThreadedOperation(self._context, operation)
-        thread = threading.Thread(target=self._run, args=[threaded, work], name=f"pyxen-{operation.verb}", daemon=True)
+        thread = JoinableThread(target=self._run, args=[threaded, work], name=f"pyxen-{operation.verb}", daemon=True)
         operation.carried_by(threaded.stop, thread)
         try:
             if self._process != os.getpid():  # check first: a thread that the fork did not copy may hold the gate

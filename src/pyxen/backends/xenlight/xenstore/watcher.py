@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 
+from pyxen._common.joinable import JoinableThread
 from pyxen._common.shield import logger, shielded
 from pyxen._common.shortage import shortage
 from pyxen.backends.xenlight.xenstore.connection import Connection
@@ -92,7 +93,7 @@ class Watcher:
                 self._subscribers.append(subscriber)
                 return lambda: self._leave(subscriber)
             if self._thread is None:
-                thread = threading.Thread(target=self._run, name="pyxen-events", daemon=True)
+                thread = JoinableThread(target=self._run, name="pyxen-events", daemon=True)
                 self._joining.append(subscriber)  # before the thread begins: without it, the thread would end
                 try:
                     with shortage(OperationFailed, "events: cannot start a thread"):

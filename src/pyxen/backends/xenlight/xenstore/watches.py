@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Final
 
+from pyxen._common.joinable import JoinableThread
 from pyxen._common.shield import logger, shielded
 from pyxen._common.shortage import shortage
 from pyxen._common.xenstore import refused
@@ -108,7 +109,7 @@ class Watches:
         return lambda: self._leave(watcher)
 
     def _start(self, watcher: _Watcher) -> None:
-        thread = threading.Thread(target=self._run, name="pyxen-xenstore", daemon=True)
+        thread = JoinableThread(target=self._run, name="pyxen-xenstore", daemon=True)
         try:
             with shortage(OperationFailed, "xenstore: cannot start a thread"):
                 if self._wake < 0:
