@@ -49,7 +49,7 @@ def begin_apply(
     applying = _Applying(backend, create, handle, operation, timeout)
     work = partial(applying.run, config, dry_run=dry_run, persistent=persistent)
     thread = threading.Thread(target=work, name="pyxen-apply", daemon=True)
-    operation.carried_by(applying.stop, thread)
+    operation.carried_by(applying.stop, thread, backend.completer)
     with shortage(OperationFailed, "apply: cannot start a thread"):
         thread.start()
     return operation

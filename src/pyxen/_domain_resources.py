@@ -128,7 +128,6 @@ class DomainResources(DomainHandle):
             InvalidArgument: There is no such vCPU or CPU, the domain's CPU pool has none of the CPUs, or neither `cpus`
                 nor `cpus_soft` is given.
             UnsupportedFeature: `force`, and this backend cannot force.
-            ValueError: It is not a set of CPUs.
         """
         self._calls.finish(lambda: self.begin.pin_vcpu(vcpu, cpus, cpus_soft=cpus_soft, force=force))
 

@@ -43,9 +43,10 @@ class Lifetime:
         Raises:
             RuntimeError: This thread completes operations, on which the closing waits. All stays open.
         """
-        if not self.open and not may_wait():
+        if not self.open and not may_wait(self._backend.completer):
             return  # who closes it waits until this callback has returned
-        check_may_wait("close", "the host stays open. Close it on another thread")
+        instead = "the host stays open. Close it on another thread"
+        check_may_wait("close", instead, completer=self._backend.completer)
         self.open = False
         self._close()
         # Only now: what Ctrl-C has interrupted is gone on with by another call, or at exit.

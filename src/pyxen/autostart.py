@@ -19,7 +19,7 @@ from pyxen import xlcfg
 from pyxen._autostart_files import FAILURES, auto_names, check_parallel, files_in, is_saved, make_folder
 from pyxen._common.ready_names import is_ready_name
 from pyxen._common.shortage import submitted
-from pyxen._durations import LONGEST_WAIT
+from pyxen._durations import LONGEST_WAIT, timeout_of
 from pyxen.domain import Domain
 from pyxen.errors import DomainNotFound, Error, OperationFailed
 from pyxen.host import Host
@@ -46,7 +46,13 @@ def start_all(
 
     Returns:
         What was done with each file, in order.
+
+    Raises:
+        FileMissing: No settings are given, and the host has no file with them.
+        InvalidArgument: `timeout` is no number of seconds.
+        ParseError: That file is not valid.
     """
+    timeout = timeout_of(timeout, operation="start_all")
     settings = XendomainsSettings.load() if settings is None else settings
     done: list[Started[Domain]] = []
     saved = [path for path in files_in(settings.save) if is_saved(path)]
@@ -112,6 +118,7 @@ def stop_all(host: Host, settings: XendomainsSettings | None = None, *, parallel
         What was done with each domain, by domid.
 
     Raises:
+        FileMissing: No settings are given, and the host has no file with them.
         InvalidArgument: `parallel` is not a whole number, or is below 1.
         OperationFailed: The host does not list its domains.
     """

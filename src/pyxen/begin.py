@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
@@ -18,10 +18,12 @@ from uuid import UUID, uuid4
 from pyxen._apply_operation import begin_apply
 from pyxen._common.allow import check_allow
 from pyxen._common.arguments import (
+    AnyCpus,
     AnyFile,
     check_config,
     check_is,
     check_number,
+    cpus_of,
     file_of,
     member,
     mib_of,
@@ -72,9 +74,6 @@ H = TypeVar("H", bound=_Handle)
 T = TypeVar("T")
 D = TypeVar("D", bound=Part)
 V = TypeVar("V", bound=Device)
-
-AnyCpus = CpuSet | str | Iterable[int]
-"""A set of CPUs, or anything that `CpuSet` accepts."""
 
 
 @runtime_checkable
@@ -411,6 +410,7 @@ class DomainOperations(Generic[H]):
 
     def send_trigger(self, trigger: Trigger | TriggerName, *, vcpu: int = 0) -> Operation[None]:
         """Begin `Domain.send_trigger`."""
+        check_number(vcpu, "send_trigger")
         return self._on(self._backend.send_trigger(self._ref, member(Trigger, trigger, "send_trigger"), vcpu=vcpu))
 
     def send_sysrq(self, key: str) -> Operation[None]:
@@ -499,6 +499,7 @@ class DomainOperations(Generic[H]):
 
     def monitor_command(self, command: str, *, timeout: float | None = None) -> Operation[str]:
         """Begin `Domain.monitor_command`."""
+        check_is(str, command, "monitor_command", ": say one, as 'info block'")
         return self._on(self._backend.monitor_command(self._ref, command, timeout=timeout_of(timeout)))
 
     def userdata(self, key: str) -> Operation[bytes | None]:
@@ -560,23 +561,12 @@ def _cpus(cpus: AnyCpus | None, verb: str) -> CpuSet | None:
     return None if cpus is None else cpus_of(cpus, verb)
 
 
-def cpus_of(cpus: AnyCpus, verb: str) -> CpuSet:
-    """Convert any accepted form to a set of CPUs.
-
-    Raises:
-        InvalidArgument: It has another type.
-        ValueError: It is not a set of CPUs.
-    """
-    if isinstance(cpus, CpuSet):
-        return cpus
-    if isinstance(cpus, (bytes, Mapping)) or not isinstance(cpus, Iterable):
-        raise InvalidArgument(f"takes a set of CPUs such as '0-3,^1', not {type(cpus).__name__}", operation=verb)
-    return CpuSet(cpus)
-
-
 def _pool(pool: AnyCpupool, verb: str) -> CpupoolKey:
     """Convert any accepted form to what identifies a CPU pool."""
-    if isinstance(pool, (str, int)) and not isinstance(pool, bool):
+    if isinstance(pool, int) and not isinstance(pool, bool):
+        check_number(pool, verb)
+        return pool
+    if isinstance(pool, str):
         return pool
     if isinstance(pool, SomeCpupool):
         return CpupoolRef(pool.number, pool.uuid)

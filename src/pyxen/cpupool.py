@@ -104,7 +104,6 @@ class Cpupool:
             InvalidArgument: The host has no such CPU, or the set is empty.
             InvalidState: Another pool has one of the CPUs.
             NotFound: The pool is gone.
-            ValueError: It is not a set of CPUs.
         """
         wanted = cpus_of(cpus, "add_cpus")
         self._calls.finish(lambda: self._backend.add_cpus(self._ref, wanted))
@@ -122,7 +121,6 @@ class Cpupool:
             InvalidState: The pool has domains, and no CPU would be left for them. Or it is CPU 0, which Xen needs in
                 pool 0.
             NotFound: The pool is gone.
-            ValueError: It is not a set of CPUs.
         """
         wanted = cpus_of(cpus, "remove_cpus")
         self._calls.finish(lambda: self._backend.remove_cpus(self._ref, wanted))

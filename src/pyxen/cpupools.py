@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 
-from pyxen._common.arguments import check_is, member
+from pyxen._common.arguments import check_is, check_number, fits, member
 from pyxen._common.cpupool_preconditions import find_pool, ref_of
 from pyxen.backends.base import Backend
 from pyxen.begin import AnyCpus, cpus_of
@@ -59,6 +59,8 @@ class Cpupools(Collection[Cpupool]):
     def __contains__(self, key: object) -> bool:
         if isinstance(key, Cpupool):
             return any(pool == key for pool in self)
+        if isinstance(key, bool) or (isinstance(key, int) and not fits(key)):
+            return False
         return isinstance(key, str | int) and self._find(key) is not None
 
     def __iter__(self) -> Iterator[Cpupool]:
@@ -96,7 +98,6 @@ class Cpupools(Collection[Cpupool]):
             InvalidArgument: The name is not valid, or the host has no such CPU.
             InvalidState: Another pool has one of the CPUs.
             UnsupportedFeature: This Xen does not have that scheduler.
-            ValueError: It is not a set of CPUs.
         """
         check_is(str, name, "create_cpupool")
         wanted = cpus_of(cpus, "create_cpupool")
@@ -133,4 +134,6 @@ def _checked(key: CpupoolName) -> CpupoolName:
         raise InvalidArgument(
             f"takes the name or the number of a CPU pool, not {type(key).__name__}", operation="cpupools"
         )
+    if isinstance(key, int):
+        check_number(key, "cpupools")
     return key

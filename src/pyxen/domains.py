@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from uuid import UUID
 
+from pyxen._common.arguments import check_number, fits
 from pyxen.backends.base import Backend, DomainRef
 from pyxen.domain import Domain
 from pyxen.errors import DomainNotFound, InvalidArgument
@@ -59,6 +60,8 @@ class Domains(Collection[Domain]):
     def __contains__(self, key: object) -> bool:
         if isinstance(key, Domain):
             return any(domain == key for domain in self)
+        if isinstance(key, bool) or (isinstance(key, int) and not fits(key)):
+            return False
         return isinstance(key, str | int | UUID) and self._find(key) is not None
 
     def __iter__(self) -> Iterator[Domain]:
@@ -68,8 +71,10 @@ class Domains(Collection[Domain]):
         return len(self._alive())
 
     def _find(self, key: DomainKey) -> Domain | None:
-        if not isinstance(key, str | int | UUID):
+        if isinstance(key, bool) or not isinstance(key, str | int | UUID):
             raise InvalidArgument(f"takes a name, a domid or a uuid, not {type(key).__name__}", operation="domains")
+        if isinstance(key, int):
+            check_number(key, "domains")
         found = self._backend.find(key)
         if found is None and isinstance(key, str) and (uuid := _uuid(key)) is not None:
             found = self._backend.find(uuid)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 
 from pyxen._common.ready_names import is_ready_name
+from pyxen._durations import timeout_of
 from pyxen.domain import Domain
 from pyxen.domains import Domains
 from pyxen.errors import DomainNotFound, Error
@@ -43,8 +44,10 @@ class Guests(Domains):
             The guests that did not, each with the error that `Domain.shutdown` would raise. It is empty if all did.
 
         Raises:
+            InvalidArgument: `timeout` is no number of seconds.
             UnsupportedFeature: This backend does not know `fallback`.
         """
+        timeout = timeout_of(timeout, operation="shutdown")
         return self._ask_all(lambda guest: guest.begin.shutdown(wait=wait, fallback=fallback, timeout=timeout))
 
     def reboot_all(
@@ -61,8 +64,10 @@ class Guests(Domains):
             The guests that did not, each with the error that `Domain.reboot` would raise. It is empty if all did.
 
         Raises:
+            InvalidArgument: `timeout` is no number of seconds.
             UnsupportedFeature: This backend cannot reboot guests, or does not know `fallback`.
         """
+        timeout = timeout_of(timeout, operation="reboot")
         return self._ask_all(lambda guest: guest.begin.reboot(wait=wait, fallback=fallback, timeout=timeout))
 
     def _ask_all(self, begin: Callable[[Domain], Operation[None]]) -> dict[Domain, Error]:

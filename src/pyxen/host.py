@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar, overload
 from uuid import UUID
 
-from pyxen._common.arguments import AnyFile, check_config
+from pyxen._common.arguments import AnyFile, check_config, member
 from pyxen._host_copies import HostCopies
 from pyxen._lifetime import Lifetime
 from pyxen.applying import Applied
@@ -58,7 +58,7 @@ class Host(HostCopies):
     """
 
     def __init__(self, backend: Backend) -> None:
-        super().__init__(backend, Calls())
+        super().__init__(backend, Calls(backend.completer))
         self._lifetime = Lifetime(backend)
         self.domains = Domains(backend, self._calls)
         self.guests = Guests(backend, self._calls)
@@ -124,9 +124,9 @@ class Host(HostCopies):
             feature: A `Feature`, or its name. Most are named after the method, e.g. ``"core_dump"``.
 
         Raises:
-            ValueError: There is no such feature.
+            InvalidArgument: There is no such feature.
         """
-        return Feature(feature) in self._backend.features
+        return member(Feature, feature, "supports") in self._backend.features
 
     def close(self) -> None:
         """Close the host. Running operations are stopped and undone; domains stay. Calling it again does nothing.

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, Literal
 
+from pyxen._printable import quoted
 from pyxen.config.base import Part, settings_of
 from pyxen.config.enums import ActionOnShutdown, DeviceModelVersion, VgaInterfaceType
-from pyxen.errors import LossyConversion
+from pyxen.errors import InvalidArgument, LossyConversion
 
 __all__ = ["Loss", "LossWarning", "OnLoss", "report", "shown"]
 
@@ -143,10 +144,10 @@ def report(losses: Iterable[Loss], on_loss: OnLoss, source: str | None = None) -
 
     Raises:
         LossyConversion: There are losses, and ``on_loss`` is ``"raise"``.
-        ValueError: ``on_loss`` is something else.
+        InvalidArgument: ``on_loss`` is something else.
     """
     if on_loss not in ("raise", "warn", "ignore"):
-        raise ValueError(f"on_loss is {on_loss!r}; it can be 'raise', 'warn' or 'ignore'")
+        raise InvalidArgument(f"on_loss is {quoted(on_loss)}; it can be 'raise', 'warn' or 'ignore'")
     found = tuple(losses)
     if not found or on_loss == "ignore":
         return

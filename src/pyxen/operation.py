@@ -64,6 +64,7 @@ class _Run:
         self.measure: Callable[[], float] | None = None
         self.stop: Callable[[], None] | None = None
         self.runner: threading.Thread | None = None
+        self.completer: object = None
         self.domain: Any = None
         self.pid = os.getpid()
 
@@ -72,8 +73,8 @@ class Operation(Future[T]):
     """A running operation, returned by the verbs of `Host.begin` and `Domain.begin`: a Future that can be undone.
 
     `result`, `exception` and `add_done_callback` work as in `concurrent.futures.Future`. Callbacks run on the thread
-    that does the work, so they may begin operations but wait for none; exceptions they raise go to
-    `threading.excepthook`. A coroutine can await the operation. If its task is cancelled meanwhile, it cancels the
+    that does the work, so they may begin operations of the same host but wait for none, see `add_done_callback`;
+    exceptions they raise go to `threading.excepthook`. A coroutine can await the operation. If its task is cancelled meanwhile, it cancels the
     operation and waits until that is done.
 
     An operation always ends. If it is cancelled or times out, it is aborted in libxl and its partial work is undone.
@@ -218,11 +219,12 @@ class Operation(Future[T]):
         """Wait for the end and return the result.
 
         Args:
-            timeout: Seconds to wait; the operation continues after that. None waits without a limit.
+            timeout: Seconds to wait; the operation continues after that. 0 only looks. None waits without a limit.
 
         Raises:
             TimeoutError: It did not end in time.
-            RuntimeError: It has not ended, and this is a callback on a thread that does the work.
+            RuntimeError: It has not ended, and this is a callback on a thread that does the work. No timeout makes a
+                wait possible there: only 0, which waits for nothing, raises TimeoutError there, too.
             HostClosed: It was begun before a fork, by the parent of this process, and had not ended then.
             OperationFailed: The operation failed.
         """
@@ -234,11 +236,11 @@ class Operation(Future[T]):
         """Wait for the end and return the exception that it failed with; None if it succeeded.
 
         Args:
-            timeout: Seconds to wait; the operation continues after that. None waits without a limit.
+            timeout: Seconds to wait; the operation continues after that. 0 only looks. None waits without a limit.
 
         Raises:
             TimeoutError: It did not end in time.
-            RuntimeError: It has not ended, and this is a callback on a thread that does the work.
+            RuntimeError: It has not ended, and this is a callback on a thread that does the work; see `result`.
             HostClosed: It was begun before a fork, by the parent of this process, and had not ended then.
         """
         self._check_process()
@@ -267,10 +269,12 @@ class Operation(Future[T]):
         """Call a function with the operation when it ends; at once if it has already ended.
 
         Args:
-            fn: The function. It runs on the thread that does the work, so it must not block: what would wait there for
-                an operation, such as `Host.create` or `Host.close`, raises `RuntimeError` before anything is begun.
-                Begin it instead, with `Host.begin`, or leave it to another thread. Any exception that the function
-                raises there goes to `threading.excepthook`, including `SystemExit`.
+            fn: The function. It mostly runs on the thread that completes all operations of the host, so it must not
+                block: what would wait there for an operation of that host, such as `Host.create` or `Host.close`,
+                raises `RuntimeError` before anything is begun. Begin it instead, with `Host.begin`, or leave it to
+                another thread. It may wait where that holds up nothing that it waits for: in a callback of a clone, an
+                apply or a pool, which have threads of their own, or for another host. Any exception that the function
+                raises goes to `threading.excepthook`, including `SystemExit`, but not Ctrl-C on the main thread.
 
         Raises:
             InvalidArgument: It is an async function, of which nothing would run.
@@ -278,10 +282,7 @@ class Operation(Future[T]):
         """
         check_function(fn, "callback", "add_done_callback")
         self._check_process()
-        if self.done():
-            super().add_done_callback(fn)  # called here and now, so its exceptions go to this caller
-        else:
-            super().add_done_callback(partial(_call, fn))
+        super().add_done_callback(partial(_call, fn))
 
     def done(self) -> bool:
         """Tell whether it has ended."""
@@ -300,7 +301,7 @@ class Operation(Future[T]):
             return
         if threading.current_thread() is self._run.runner:
             raise _cannot_wait(self.verb, _LATER)
-        check_may_wait(self.verb, _LATER)
+        check_may_wait(self.verb, _LATER, completer=self._run.completer)
 
     # The rest is for the code that runs operations, and for the blocking and asyncio APIs.
 
@@ -330,10 +331,19 @@ class Operation(Future[T]):
         longer._run = self._run
         return longer
 
-    def carried_by(self, stop: Callable[[Operation[T]], None], runner: threading.Thread) -> None:
-        """Set how to stop the operation, and which thread runs it and so must never wait for it."""
+    def carried_by(
+        self, stop: Callable[[Operation[T]], None], runner: threading.Thread, completer: object = None
+    ) -> None:
+        """Set what carries the operation out.
+
+        Args:
+            stop: Stops it.
+            runner: The thread that runs it, and so must never wait for it.
+            completer: What must not be held up until it has ended; see `completing`. None is not known.
+        """
         self._run.stop = partial(stop, self)
         self._run.runner = runner
+        self._run.completer = completer
         if _HERE.owner is not None:
             _HERE.owner.append(self)
 
@@ -358,8 +368,7 @@ class Operation(Future[T]):
 def _call(fn: Callable[[Future[Any]], object], operation: Future[Any]) -> None:
     """Call a callback, and keep its exceptions away from the thread that completes operations."""
     try:
-        with completing():
-            check_answer(fn(operation), "callback", "add_done_callback")
+        check_answer(fn(operation), "callback", "add_done_callback")
     except BaseException as error:
         thread = threading.current_thread()
         if isinstance(error, KeyboardInterrupt) and thread is threading.main_thread():
@@ -373,39 +382,52 @@ class _Here(threading.local):
 
     owner: list[Operation[Any]] | None = None
     """The list of the innermost `finish`, which records the operations begun on the thread."""
-    completes = False
-    """Whether it completes operations, so that others wait for it."""
+    completes: tuple[int, object] | None = None
+    """The process, and what the thread completes operations for, so that others wait for it; None if it does not."""
 
 
 _HERE = _Here()
 
 
 @contextlib.contextmanager
-def completing() -> Iterator[None]:
-    """Mark this thread as one that completes operations, for as long as the context lasts: nothing may wait there."""
-    before, _HERE.completes = _HERE.completes, True
+def completing(completer: object) -> Iterator[None]:
+    """Mark this thread as one that completes operations, for as long as the context lasts.
+
+    Nothing that needs the same completer may wait there: it would wait for itself. Mark the threads that serve many
+    operations. A thread of one operation holds up nothing else.
+
+    Args:
+        completer: What the thread does it for: the engine or loop of a host. A backend has it as its `completer`.
+    """
+    before, _HERE.completes = _HERE.completes, (os.getpid(), completer)
     try:
         yield
     finally:
         _HERE.completes = before
 
 
-def may_wait() -> bool:
-    """Tell whether this thread may wait for operations: it does not complete any."""
-    return not _HERE.completes
+def may_wait(completer: object = None) -> bool:
+    """Tell whether this thread may wait for operations: it does not complete them. See `check_may_wait`."""
+    if _HERE.completes is None:
+        return True
+    process, completed = _HERE.completes
+    if process != os.getpid():  # a callback has forked: in the child, nobody waits for this thread
+        return True
+    return completer is not None and completer is not completed
 
 
-def check_may_wait(verb: str | None = None, instead: str = _BEGIN) -> None:
+def check_may_wait(verb: str | None = None, instead: str = _BEGIN, *, completer: object = None) -> None:
     """Check that this thread may wait for operations. What begins one and then waits for it checks this first.
 
     Args:
         verb: What is to wait, for the error, if it is known.
         instead: What to do instead, for the error.
+        completer: What completes what is waited for, see `completing`; None if it is not known, or is one of several.
 
     Raises:
         RuntimeError: It is a thread that completes operations.
     """
-    if not may_wait():
+    if not may_wait(completer):
         raise _cannot_wait(verb, instead)
 
 
@@ -427,7 +449,9 @@ def _owning(begun: list[Operation[Any]]) -> Iterator[None]:
         _HERE.owner = outer
 
 
-def finish(begin: Callable[[], Operation[T]], undo: Callable[[Any], object] | None = None) -> T:
+def finish(
+    begin: Callable[[], Operation[T]], undo: Callable[[Any], object] | None = None, completer: object = None
+) -> T:
     """Begin an operation, wait for its end and return its result.
 
     Ctrl-C undoes the operation at any time: even before `begin` has returned it, and even if it has just succeeded but
@@ -436,15 +460,18 @@ def finish(begin: Callable[[], Operation[T]], undo: Callable[[Any], object] | No
     Args:
         begin: Begins the operation.
         undo: Undoes a success whose result cannot be returned. It is called with the backend's own result.
+        completer: What completes the operation, see `completing`; None if it is not known.
 
     Raises:
         RuntimeError: This thread completes operations. Nothing was begun.
     """
-    check_may_wait()
+    check_may_wait(completer=completer)
     begun: list[Operation[Any]] = []
     try:
         with _owning(begun):
             operation = begin()
+        if not may_wait(operation._run.completer):  # noqa: SLF001 (of this module's own class)
+            operation.cancel()  # it needs another host, too, whose thread this is
         return operation.wait()
     except KeyboardInterrupt:
         for started in begun:
@@ -456,7 +483,14 @@ def finish(begin: Callable[[], Operation[T]], undo: Callable[[Any], object] | No
 
 
 class Calls:
-    """The calls of the blocking API. `pyxen.aio` has a class of the same name with coroutines as its methods."""
+    """The calls of the blocking API. `pyxen.aio` has a class of the same name with coroutines as its methods.
+
+    Args:
+        completer: What completes the operations of the host, see `completing`; None if it is not known.
+    """
+
+    def __init__(self, completer: object = None) -> None:
+        self._completer = completer
 
     def ask(self, look: Callable[[], T]) -> T:
         """Make a read-only call."""
@@ -464,7 +498,7 @@ class Calls:
 
     def finish(self, begin: Callable[[], Operation[T]], *, undo: Callable[[Any], object] | None = None) -> T:
         """Begin an operation and wait for its end; see `finish`."""
-        return finish(begin, undo)
+        return finish(begin, undo, self._completer)
 
     def acquire(self, get: Callable[[], T], *, give_back: Callable[[T], object]) -> T:  # noqa: ARG002 (as in pyxen.aio)
         """Acquire something that the caller must release."""
@@ -485,7 +519,7 @@ class Calls:
             UnsupportedFeature: One cannot be begun for want of a feature, and so none of them.
             RuntimeError: This thread completes operations. Nothing was begun.
         """
-        check_may_wait()
+        check_may_wait(completer=self._completer)
         started: list[Operation[Any]] = []
         try:
             with _owning(started):

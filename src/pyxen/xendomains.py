@@ -11,7 +11,7 @@ from typing import Any, Final, Self
 
 from pyxen._durations import duration, timeout_of
 from pyxen._printable import quoted
-from pyxen.errors import ParseError
+from pyxen.errors import FileMissing, ParseError
 from pyxen.losses import Loss, OnLoss, report
 from pyxen.records.base import Record
 
@@ -67,9 +67,20 @@ class XendomainsSettings(Record):
 
     @classmethod
     def load(cls, path: str | os.PathLike[str] | None = None, *, on_loss: OnLoss = "warn") -> Self:
-        """Read the settings from a file; by default the host's own. Arguments and errors as `loads`, and OSError."""
+        """Read the settings from a file; by default the host's own. Arguments as `loads`.
+
+        Raises:
+            FileMissing: No path is given, and the host has no such file.
+            OSError: The file that is given cannot be read.
+            ParseError, LossyConversion: As `loads`.
+        """
         if path is None:
-            path = next((name for name in FILES if os.path.exists(name)), FILES[0])
+            path = next((name for name in FILES if os.path.exists(name)), None)
+        if path is None:
+            message = f"no such file on the host: {' or '.join(FILES)}; install xen-utils, or give settings"
+            missing = FileMissing(message, operation="autostart")
+            missing.filename = FILES[0]
+            raise missing
         with open(path, encoding="utf-8", errors="surrogateescape") as file:
             return cls.loads(file.read(), on_loss=on_loss, source=os.fspath(path))
 

@@ -30,6 +30,7 @@ from pyxen import (
     Scheduler,
 )
 from pyxen.backends.base import DomainRef
+from pyxen.backends.libvirt import lifecycle, polling
 from pyxen.backends.libvirt.backend import LibvirtBackend
 from pyxen.backends.libvirt.threaded_operations import _MOST_THREADS, ThreadedOperation, ThreadedOperations
 from pyxen.backends.libvirt.timer_thread import TimerThread
@@ -194,6 +195,40 @@ def test_what_fails_at_its_time_keeps_no_later_deadline_from_passing(monkeypatch
     finally:
         timer.close()
     assert told == [error]
+
+
+def test_a_domain_that_is_not_answered_for_holds_up_no_other_wait(
+    link: LibvirtBackend, host: Host, web1: DomainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silent, other = host.create(web1), host.create(web1.replace(name="web2"))
+    asked, answered = threading.Event(), threading.Event()
+    real = lifecycle.info_if_there
+
+    def ask(connection: Any, reader: Any, domain: Any) -> Any:
+        if domain.domid == silent.domid:
+            asked.set()
+            assert answered.wait(20)
+        return real(connection, reader, domain)
+
+    waiting = [silent.begin.wait("shutdown", timeout=60) for _ in range(5)]
+    wait_until(lambda: len(link._poller._waits) == len(waiting))
+    monkeypatch.setattr(lifecycle, "info_if_there", ask)
+    try:
+        assert asked.wait(10)
+        other.shutdown(timeout=10)
+    finally:
+        answered.set()
+    for each in waiting:
+        each.cancel()
+
+
+def test_the_last_look_comes_just_before_the_deadline() -> None:
+    operation: Operation[Any] = Operation("wait", 1, timeout=100)
+    waiting: ThreadedOperation[Any] = ThreadedOperation(operation, None, None, None)  # type: ignore[arg-type]  # unused
+    wait = polling._Wait(waiting, lambda: (False, None), at=0, delay=200)
+    wait.put_off()
+    assert operation.deadline is not None
+    assert wait.at == operation.deadline - polling._LAST
 
 
 def gone(domain: Domain) -> Domain:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
 import threading
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import pyxen.aio
+import pyxen.aio.autostart
 from pyxen import (
     DomainConfig,
+    FileMissing,
     GuestTimeout,
     InvalidArgument,
     LossWarning,
@@ -189,6 +194,34 @@ def test_the_guests_of_a_pool_are_left_to_it(host: FakeHost, settings: Xendomain
         assert stop_all(host, replace(settings, auto_only=False)) == ()
         assert [(domain.name or "").partition("--")[0] for domain in host.guests] == ["web"]
         assert pool.ready == 1
+
+
+def test_a_host_without_settings(host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pyxen.xendomains.FILES", ("/nowhere/default", "/nowhere/sysconfig"))
+    calls: tuple[Callable[[], object], ...] = (
+        XendomainsSettings.load,
+        lambda: start_all(host),
+        lambda: stop_all(host),
+        lambda: asyncio.run(awaited(host.uri, pyxen.aio.autostart.start_all)),
+        lambda: asyncio.run(awaited(host.uri, pyxen.aio.autostart.stop_all)),
+    )
+    for call in calls:
+        with pytest.raises(FileMissing, match="/nowhere/default or /nowhere/sysconfig; install xen-utils") as caught:
+            call()
+        assert isinstance(caught.value, FileNotFoundError)
+        assert caught.value.filename == "/nowhere/default"
+    with pytest.raises(FileNotFoundError):
+        XendomainsSettings.load("/nowhere/else")
+
+
+async def awaited(uri: str, call: Callable[[pyxen.aio.Host], Awaitable[object]]) -> object:
+    async with await pyxen.aio.connect(uri) as host:
+        return await call(host)
+
+
+def test_a_timeout_that_is_none_is_no_fault_of_a_domain(host: FakeHost, settings: XendomainsSettings) -> None:
+    with pytest.raises(InvalidArgument, match="timeout=nan"):
+        start_all(host, settings, timeout=math.nan)
 
 
 def test_several_at_once(host: FakeHost, settings: XendomainsSettings) -> None:

@@ -59,8 +59,7 @@ def test_one_that_was_not_started_cannot_be_waited_for() -> None:
 
 def test_a_closing_that_fails_is_begun_again() -> None:
     closing = Closing()
-    with pytest.raises(KeyboardInterrupt), closing.turn() as begins:
-        assert begins
+    with pytest.raises(KeyboardInterrupt), closing.turn():
         raise KeyboardInterrupt
     assert not closing.done
     with closing.turn() as begins:

@@ -121,7 +121,7 @@ def test_the_domain_of_xenstored() -> None:
 
 def test_the_domain_of_xenstored_on_a_host_that_is_served() -> None:
     with served("memory:///xenstored") as found:
-        store, web = store_and_web(found.there)
+        _, web = store_and_web(found.there)
         check_spares(found.host.domains["store"], web, found.host)
 
 

@@ -7,17 +7,20 @@ from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import Any, Protocol, TypeAlias, TypeVar
 
-from pyxen._printable import quoted
-from pyxen.config import DomainConfig
+from pyxen._printable import quoted, shown_number
+from pyxen.config import CpuSet, DomainConfig
 from pyxen.errors import InvalidArgument
 from pyxen.units import kib_to_mib
 
 __all__ = [
+    "AnyCpus",
     "AnyFile",
     "check_config",
     "check_is",
     "check_number",
+    "cpus_of",
     "file_of",
+    "fits",
     "member",
     "mib_of",
     "numbers_of",
@@ -25,6 +28,9 @@ __all__ = [
 ]
 
 E = TypeVar("E", bound=Enum)
+
+AnyCpus: TypeAlias = CpuSet | str | Iterable[int]
+"""A set of CPUs, or anything that `CpuSet` accepts."""
 
 
 def check_is(kind: type[Any], value: object, verb: str, remedy: str = "") -> None:
@@ -50,14 +56,23 @@ def check_config(config: object, verb: str) -> None:
 
 
 def check_number(value: object, verb: str, *, whole: bool = True) -> None:
-    """Check that an argument is a number. True and False are not.
+    """Check that an argument is a number that Xen can take. True and False are none.
 
     Raises:
-        InvalidArgument: It is something else, or is not ``whole``.
+        InvalidArgument: It is something else, or is not ``whole``, or does not fit into 64 bits.
     """
+    kind = "whole number" if whole else "number"
     if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
         given = repr(value) if value is None or isinstance(value, (bool, float)) else quoted(value)
-        raise InvalidArgument(f"takes a {'whole ' if whole else ''}number, not {given}", operation=verb)
+        raise InvalidArgument(f"takes a {kind}, not {given}", operation=verb)
+    if isinstance(value, int) and not fits(value):
+        message = f"takes a {kind} that fits into 64 bits, not {shown_number(value)}"
+        raise InvalidArgument(message, operation=verb)
+
+
+def fits(value: int) -> bool:
+    """Tell whether a number fits into 64 bits, with a sign or without."""
+    return -(1 << 63) <= value < 1 << 64
 
 
 def numbers_of(values: object, verb: str) -> frozenset[int]:
@@ -72,6 +87,22 @@ def numbers_of(values: object, verb: str) -> frozenset[int]:
     for number in numbers:
         check_number(number, verb)
     return frozenset(numbers)
+
+
+def cpus_of(cpus: AnyCpus, verb: str) -> CpuSet:
+    """Convert any accepted form to a set of CPUs.
+
+    Raises:
+        InvalidArgument: It is no set of CPUs.
+    """
+    if isinstance(cpus, CpuSet):
+        return cpus
+    if isinstance(cpus, (bytes, Mapping)) or not isinstance(cpus, Iterable):
+        raise InvalidArgument(f"takes a set of CPUs such as '0-3,^1', not {type(cpus).__name__}", operation=verb)
+    try:
+        return CpuSet(cpus)
+    except ValueError as error:
+        raise InvalidArgument(str(error), operation=verb) from None
 
 
 def member(kind: type[E], value: object, verb: str, *, also: tuple[str, ...] = ()) -> E:

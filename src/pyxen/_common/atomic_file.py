@@ -13,7 +13,7 @@ from typing import Any, Final
 from pyxen.errors import Error, InvalidArgument
 from pyxen.operation import Operation, describe
 
-__all__ = ["PartialFile", "appearing_whole", "writing"]
+__all__ = ["PartialFile", "appearing_whole", "place", "writing"]
 
 _MOST_LINKS: Final = 40  # the kernel's own limit
 
@@ -27,22 +27,23 @@ class PartialFile:
     Args:
         operation: The operation that writes it.
         path: Where it is to appear.
+        mode: The mode of the file, as that of any new file: without what the umask takes away.
 
     Raises:
         InvalidArgument: The file cannot be written.
     """
 
-    def __init__(self, operation: Operation[Any], path: str) -> None:
+    def __init__(self, operation: Operation[Any], path: str, *, mode: int = 0o600) -> None:
         self._operation = operation
         self._destination = path
         self._appeared = False
         with contextlib.ExitStack() as failed, writing(operation, path):
-            self._folder, self._name = _place(path)
+            self._folder, self._name = place(path)
             failed.callback(os.close, self._folder)
             _check_replaceable(self._folder, self._name)
             self._partial = f".pyxen-{os.urandom(8).hex()}.partial"  # a name of any length has it
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-            self.fd = os.open(self._partial, flags, 0o600, dir_fd=self._folder)
+            self.fd = os.open(self._partial, flags, mode, dir_fd=self._folder)
             failed.pop_all()
         self._open = contextlib.ExitStack()
         self._open.callback(os.close, self._folder)
@@ -101,8 +102,13 @@ def writing(operation: Operation[Any], path: str) -> Iterator[None]:
         raise describe(InvalidArgument, f"cannot write {path}: {reason}", operation) from error
 
 
-def _place(path: str) -> tuple[int, str]:
-    """Return the folder of a path as a descriptor, and the file's name in it, after following symbolic links."""
+def place(path: str) -> tuple[int, str]:
+    """Return the folder of a path as a descriptor, and the file's name in it, after following symbolic links.
+
+    Raises:
+        OSError: There is no such folder, or a link on the way may not be followed; `strerror` says why.
+        ValueError: No file can have this path.
+    """
     rest = deque(os.path.join(os.getcwd(), path).split("/"))
     folder = os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     name, links = "", 0

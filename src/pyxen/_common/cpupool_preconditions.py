@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from pyxen._printable import quoted
+from pyxen._printable import quoted, shown_number
 from pyxen.config import CpuSet, SchedulerKind
 from pyxen.errors import CpupoolExists, InvalidArgument, InvalidState, NotFound, UnsupportedFeature
 from pyxen.records.scheduling import CpupoolInfo, CpupoolKey, CpupoolRef, PoolScheduler
@@ -66,7 +66,7 @@ def find_pool(pools: Iterable[CpupoolInfo], key: CpupoolKey, verb: str) -> Cpupo
     found = next((pool for pool in pools if key == (pool.name if isinstance(key, str) else pool.number)), None)
     if found is None:
         names = ", ".join(f"{quoted(pool.name or '')} ({pool.number})" for pool in pools)
-        what = f"name {quoted(key)}" if isinstance(key, str) else f"number {key}"
+        what = f"name {quoted(key)}" if isinstance(key, str) else f"number {shown_number(key)}"
         raise NotFound(f"no CPU pool has the {what}; the host has {names}", operation=verb, domain=key)
     return found
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from pyxen._common.device_kinds import Kind, matches, name_of
-from pyxen._printable import quoted
+from pyxen._printable import quoted, shown_number
 from pyxen.config import Channel, Device, Disk, Pci, PciAddress, UsbDev, Vif, Vtpm
 from pyxen.config.checks import hide_keys
 from pyxen.config.vdev import vdev_number
@@ -78,9 +78,11 @@ def named_device(kind: Kind, key: object, verb: str) -> Device:
                 numbered: Device = part(devid=key)
                 return numbered
         except (ValueError, ConfigError):
-            raise InvalidArgument(f"{key} {_remedy(kind)}", operation=verb) from None
-    shown = isinstance(key, str | int) and not isinstance(key, bool)
-    given = (repr(key) if isinstance(key, int) else quoted(key)) if shown else f"a key of type {type(key).__name__}"
+            raise InvalidArgument(f"{shown_number(key)} {_remedy(kind)}", operation=verb) from None
+    if isinstance(key, bool) or not isinstance(key, str | int):
+        given = f"a key of type {type(key).__name__}"
+    else:
+        given = shown_number(key) if isinstance(key, int) else quoted(key)
     raise InvalidArgument(f"{given} {_remedy(kind)}", operation=verb)
 
 

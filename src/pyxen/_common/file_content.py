@@ -6,6 +6,7 @@ import os
 import stat
 
 from pyxen._common.arguments import path_of
+from pyxen._printable import shown_number
 from pyxen.errors import FileMissing, InvalidArgument, OperationFailed
 
 __all__ = ["content_of", "read_file"]
@@ -41,14 +42,14 @@ def read_file(given: object, verb: str, most: int) -> bytes:
     """
     path = path_of(given, verb)
     if "\0" in path:
-        raise InvalidArgument(f"{path!r} is not a path", operation=verb)
+        raise InvalidArgument(f"{shown_number(path)} is not a path", operation=verb)
     try:
         with open(path, "rb", opener=_open_at_once) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise InvalidArgument(f"{path} is not a regular file", operation=verb)
             return file.read(most + 1)
     except UnicodeEncodeError:
-        raise InvalidArgument(f"{path!r} is not a path", operation=verb) from None
+        raise InvalidArgument(f"{shown_number(path)} is not a path", operation=verb) from None
     except FileNotFoundError:
         raise FileMissing(f"there is no file {path}", operation=verb) from None
     except IsADirectoryError:

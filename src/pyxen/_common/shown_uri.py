@@ -33,7 +33,8 @@ _IN_TEXT: Final = re.compile(
     r"(?!\d*(?:[/?#:,;\s'\")]|$))(?!\s)"  # neither a port nor the end of a sentence follows
     r"([^\n]{0,500})@"
 )
-_OPTIONS_IN_TEXT: Final = re.compile(r"(://[^\s?'\"]*\?)([^\s'\"]+?)(?=[:,.;)]*(?:[\s'\"]|\Z))")
+_WORD: Final = re.compile(r"[^\s'\"]+")
+_END_OF_SENTENCE: Final = ":,.;)"
 
 
 def shown(uri: str) -> str:
@@ -64,7 +65,21 @@ def redacted(text: str, secrets: Collection[str] = ()) -> str:
     for secret in sorted(filter(None, secrets), key=len, reverse=True):
         text = text.replace(secret, _MASK)
     text = _IN_TEXT.sub(rf"\1:{_MASK}@", text)
-    return _OPTIONS_IN_TEXT.sub(lambda found: found[1] + shown(f"?{found[2]}")[1:], text)
+    return _WORD.sub(_options_hidden, text) if "://" in text else text
+
+
+def _options_hidden(found: re.Match[str]) -> str:
+    """Return a word of a text; if it is a URI, with its options as `shown` has them.
+
+    Another host may have sent the word, which may be long: each of its characters is looked at a few times at most.
+    """
+    word = found[0]
+    scheme = word.find("://")
+    begin = word.find("?", scheme) if scheme >= 0 else -1
+    if begin < 0:
+        return word
+    end = max(len(word.rstrip(_END_OF_SENTENCE)), begin + 2)  # options of nothing but such signs may be a secret, too
+    return word[:begin] + shown(word[begin:end]) + word[end:]
 
 
 def _password(uri: str) -> tuple[int, int] | None:

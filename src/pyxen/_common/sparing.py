@@ -1,4 +1,4 @@
-"""Which domains are spared: no verb ends, stops or moves those that run the host, or the one that this process is in."""
+"""Which domains no verb ends, stops or moves: those that run the host, and the one that this process runs in."""
 
 from __future__ import annotations
 
@@ -27,9 +27,7 @@ _SYSFS: Final = "/sys/hypervisor"
 """What Linux says of the hypervisor that it runs on."""
 
 
-def check_spared(
-    verb: str, domid: int, uuid: UUID | None = None, *, own: int = 0, xenstore: int | None = None
-) -> None:
+def check_spared(verb: str, domid: int, uuid: UUID | None = None, *, own: int = 0, xenstore: int | None = None) -> None:
     """Check that a verb does not end, stop or move a domain that runs the host, or that this process runs in.
 
     Args:

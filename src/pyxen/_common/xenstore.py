@@ -8,7 +8,7 @@ import re
 from typing import Final
 
 from pyxen._common.arguments import check_is
-from pyxen._printable import quoted
+from pyxen._printable import quoted, shown_number
 from pyxen.errors import (
     InvalidArgument,
     NodeNotFound,
@@ -94,9 +94,8 @@ def encoded(path: str, value: object) -> bytes:
     elif isinstance(value, bytes | bytearray | memoryview):
         data = bytes(value)
     else:
-        message = (
-            f"{path}: the value is {type(value).__name__}, not text or bytes: convert it, as in str({value!r:.40})"
-        )
+        given, shown = type(value).__name__, shown_number(value)
+        message = f"{path}: the value is {given}, not text or bytes: convert it, as in str({shown})"
         raise InvalidArgument(message, operation="xenstore.write")
     most = _PAYLOAD - len(path) - 1
     if len(data) > most:
@@ -127,7 +126,7 @@ def check_tries(tries: object) -> int:
         InvalidArgument: It is not a whole number from 1 to `MOST_TRIES`.
     """
     if isinstance(tries, bool) or not isinstance(tries, int) or not 1 <= tries <= MOST_TRIES:
-        message = f"tries={tries!r}: give a whole number from 1 to {MOST_TRIES}"
+        message = f"tries={shown_number(tries)}: give a whole number from 1 to {MOST_TRIES}"
         raise InvalidArgument(message, operation="xenstore.transaction")
     return tries
 

@@ -16,6 +16,7 @@ from pyxen._copies.orphans import destroy_all, remove_orphans
 from pyxen._copies.steps import Steps, compose
 from pyxen._durations import bounded, timeout_of
 from pyxen._functions import check_answer, check_function
+from pyxen._printable import shown_number
 from pyxen.backends.base import Backend, DomainRef
 from pyxen.config import Disk, DomainConfig
 from pyxen.errors import CloneFailed, DomainExists, InvalidArgument
@@ -106,7 +107,8 @@ def begin_clones(
     def work(steps: Steps) -> Clones[H]:
         return _Clones(backend, cloning, handle, steps).run()
 
-    return compose("clone", path, work, timeout=timeout_of(timeout, operation="clone"))
+    seconds = timeout_of(timeout, operation="clone")
+    return compose("clone", path, work, completer=backend.completer, timeout=seconds)
 
 
 class CloneOperations(Generic[H]):
@@ -170,7 +172,7 @@ def _names_of(name: object, number: int) -> Callable[[str], list[str]]:
         for each in made:
             check_answer(each, "name", "clone")
             if not isinstance(each, str):
-                raise InvalidArgument(f"name returned {each!r}: return a str", operation="clone")
+                raise InvalidArgument(f"name returned {shown_number(each)}: return a str", operation="clone")
             check_name(each)
         if len(set(made)) < number:
             twice = next(each for each in made if made.count(each) > 1)

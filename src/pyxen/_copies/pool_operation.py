@@ -98,7 +98,8 @@ def begin_pool(
         return keeper
 
     subject = config.name if config is not None else path
-    return compose("pool", subject, work, timeout=timeout_of(timeout, operation="pool"))
+    seconds = timeout_of(timeout, operation="pool")
+    return compose("pool", subject, work, completer=backend.completer, timeout=seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +156,8 @@ def begin_take(
         steps.operation.domain = domain
         return Taken(domain, guest)
 
-    return compose("take", name, work, timeout=timeout_of(timeout, operation="take"))
+    seconds = timeout_of(timeout, operation="take")
+    return compose("take", name, work, completer=keeper.backend.completer, timeout=seconds)
 
 
 def _renamed(keeper: Keeper, steps: Steps, name: str) -> Ready:
@@ -214,8 +216,13 @@ class PoolOperations(Generic[H]):
             message = f"count={wanted}: the pool keeps {self._keeper.size} guests ready"
             raise InvalidArgument(message, operation="wait")
         seconds = timeout_of(timeout, operation="wait")
-        return compose("wait", None, lambda steps: self._keeper.await_ready(steps, wanted), timeout=seconds)
+
+        def work(steps: Steps) -> None:
+            self._keeper.await_ready(steps, wanted)
+
+        return compose("wait", None, work, completer=self._keeper.backend.completer, timeout=seconds)
 
     def close(self) -> Operation[None]:
         """Begin `Pool.close`."""
-        return compose("close", None, lambda _: self._keeper.close(), timeout=None)
+        completer = self._keeper.backend.completer
+        return compose("close", None, lambda _: self._keeper.close(), completer=completer, timeout=None)

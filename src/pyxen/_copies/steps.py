@@ -19,7 +19,9 @@ __all__ = ["Steps", "compose"]
 T = TypeVar("T")
 
 
-def compose(verb: str, subject: str | int | None, work: Callable[[Steps], T], *, timeout: float | None) -> Operation[T]:
+def compose(
+    verb: str, subject: str | int | None, work: Callable[[Steps], T], *, completer: object, timeout: float | None
+) -> Operation[T]:
     """Begin an operation that a function carries out step by step, on a thread of its own.
 
     Args:
@@ -27,6 +29,7 @@ def compose(verb: str, subject: str | int | None, work: Callable[[Steps], T], *,
         subject: The domain that it is about, for errors.
         work: Begins the steps with what it is given, and returns the result. If it is stopped or a step fails, it
             undoes the earlier ones.
+        completer: What completes its steps: the `completer` of the backend.
         timeout: Seconds after which the step that runs is stopped; None if there is no deadline.
     """
     operation: Operation[T] = Operation(verb, subject, timeout=timeout)
@@ -41,7 +44,7 @@ def compose(verb: str, subject: str | int | None, work: Callable[[Steps], T], *,
             operation.set_result(result)
 
     thread = threading.Thread(target=run, name=f"pyxen-{verb}", daemon=True)
-    operation.carried_by(steps.stop, thread)
+    operation.carried_by(steps.stop, thread, completer)
     with shortage(OperationFailed, f"{verb}: cannot begin"):
         thread.start()
     return operation

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pyxen import xlcfg
 from pyxen._autostart_files import FAILURES, auto_names, check_parallel, files_in, is_saved, make_folder
 from pyxen._common.ready_names import is_ready_name
+from pyxen._durations import timeout_of
 from pyxen.aio.domain import Domain
 from pyxen.aio.host import Host
 from pyxen.errors import DomainNotFound, Error
@@ -28,6 +29,7 @@ async def start_all(
     host: Host, settings: XendomainsSettings | None = None, *, timeout: float | None = None
 ) -> tuple[Started[Domain], ...]:
     """Start the domains that start with the host; see `pyxen.autostart.start_all`."""
+    timeout = timeout_of(timeout, operation="start_all")
     if settings is None:
         settings = await asyncio.to_thread(XendomainsSettings.load)
     done: list[Started[Domain]] = []

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pyxen._common.arguments import check_is, member
+from pyxen._common.arguments import check_is, check_number, member
 from pyxen._common.cpupool_preconditions import find_pool, ref_of
 from pyxen.aio._cpupools import CpupoolsBase
 from pyxen.aio.cpupool import Cpupool
@@ -81,7 +81,6 @@ class Cpupools(CpupoolsBase):
             InvalidArgument: The name is not valid, or the host has no such CPU.
             InvalidState: Another pool has one of the CPUs.
             UnsupportedFeature: This Xen does not have that scheduler.
-            ValueError: It is not a set of CPUs.
         """
         check_is(str, name, "create_cpupool")
         wanted = cpus_of(cpus, "create_cpupool")
@@ -118,4 +117,6 @@ def _checked(key: CpupoolName) -> CpupoolName:
         raise InvalidArgument(
             f"takes the name or the number of a CPU pool, not {type(key).__name__}", operation="cpupools"
         )
+    if isinstance(key, int):
+        check_number(key, "cpupools")
     return key

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from uuid import UUID
 
+from pyxen._common.arguments import check_number
 from pyxen.aio._domains import DomainsBase
 from pyxen.aio.domain import Domain
 from pyxen.backends.base import DomainRef
@@ -57,8 +58,10 @@ class Domains(DomainsBase):
         return await self._calls.ask(lambda: self._find(key))
 
     def _find(self, key: DomainKey) -> Domain | None:
-        if not isinstance(key, str | int | UUID):
+        if isinstance(key, bool) or not isinstance(key, str | int | UUID):
             raise InvalidArgument(f"takes a name, a domid or a uuid, not {type(key).__name__}", operation="domains")
+        if isinstance(key, int):
+            check_number(key, "domains")
         found = self._backend.find(key)
         if found is None and isinstance(key, str) and (uuid := _uuid(key)) is not None:
             found = self._backend.find(uuid)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 
 from pyxen._common.ready_names import is_ready_name
+from pyxen._durations import timeout_of
 from pyxen.aio.domain import Domain
 from pyxen.aio.domains import Domains
 from pyxen.errors import DomainNotFound, Error
@@ -44,8 +45,10 @@ class Guests(Domains):
             The guests that did not, each with the error that `Domain.shutdown` would raise. It is empty if all did.
 
         Raises:
+            InvalidArgument: `timeout` is no number of seconds.
             UnsupportedFeature: This backend does not know `fallback`.
         """
+        timeout = timeout_of(timeout, operation="shutdown")
         return await self._ask_all(lambda guest: guest.begin.shutdown(wait=wait, fallback=fallback, timeout=timeout))
 
     async def reboot_all(
@@ -62,8 +65,10 @@ class Guests(Domains):
             The guests that did not, each with the error that `Domain.reboot` would raise. It is empty if all did.
 
         Raises:
+            InvalidArgument: `timeout` is no number of seconds.
             UnsupportedFeature: This backend cannot reboot guests, or does not know `fallback`.
         """
+        timeout = timeout_of(timeout, operation="reboot")
         return await self._ask_all(lambda guest: guest.begin.reboot(wait=wait, fallback=fallback, timeout=timeout))
 
     async def _ask_all(self, begin: Callable[[Domain], Operation[None]]) -> dict[Domain, Error]:

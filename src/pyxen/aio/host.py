@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, overload
 from uuid import UUID
 
-from pyxen._common.arguments import AnyFile, check_config
+from pyxen._common.arguments import AnyFile, check_config, member
 from pyxen.aio._host import HostBase
 from pyxen.aio.domain import Domain
 from pyxen.aio.readers.events import EventReader
@@ -98,9 +98,9 @@ class Host(HostBase):
             feature: A `Feature`, or its name. Most are named after the method, e.g. ``"core_dump"``.
 
         Raises:
-            ValueError: There is no such feature.
+            InvalidArgument: There is no such feature.
         """
-        return Feature(feature) in self._backend.features
+        return member(Feature, feature, "supports") in self._backend.features
 
     async def info(self) -> HostInfo:
         """Return figures about the host, as ``xl info``: CPUs, memory, Xen's version.

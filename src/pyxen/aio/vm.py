@@ -8,6 +8,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from pyxen._durations import timeout_of
+from pyxen._printable import shown_number
 from pyxen.aio._calls import Calls
 from pyxen.aio.domain import Domain
 from pyxen.backends.base import Backend, DomainRef
@@ -112,5 +113,5 @@ def uuid_of_vm(value: object) -> UUID:
     try:
         return UUID(value if isinstance(value, str) else "")
     except ValueError:
-        message = f"takes a uuid, not {value!r:.60}: a domain found by name has one, host.domains['web1'].uuid"
+        message = f"takes a uuid, not {shown_number(value)}: a domain found by name has one, host.domains['web1'].uuid"
         raise InvalidArgument(message, operation="vm") from None

@@ -36,6 +36,9 @@ class HostVerbs(Protocol):
     xl_conf: XlConf | None = None
     """The settings of xl that the face applies to what it passes on; None if it applies none."""
 
+    completer: object = None
+    """What completes its operations, and is held up by whoever waits there; see `pyxen.operation.completing`."""
+
     @property
     def uri(self) -> str:
         """The URI by which `pyxen.connect` finds this host. Messages show it, so a password in it is masked."""

@@ -229,15 +229,35 @@ def hide(_: str) -> str:
 _SECRETS = (
     re.compile(r"(?i)((?:(?:^|[^a-z])(?:key|secret)=|p(?:[aw]+s+w?|s+w)o?r?d?[ \t]*=[ \t]*))(?:\\.|[^:,;\s\\])*"),
     re.compile(r"(?i)(\"passw(?:or)?d\"\s*:\s*\")(?:\\.|[^\"\\])*"),  # QEMU's json:{…}
-    re.compile(r"(://[^/@\s:%\[]*[:%])(?!\d+/)[^\s,;]*(?=@)"),  # user:password@host, or user%password@host in iscsi
 )
+_USER = re.compile(r"://(?=([^/@\s:%\[]*[:%])(?!\d+/))")  # of user:password@host, or user%password@host in iscsi
+_AFTER_URI = re.compile(r"[\s,;]|\Z")
 
 
 def hide_keys(value: str) -> str:
     """Mask the secrets inside a longer text, as in ``rbd:pool/image:id=admin:key=…``."""
     for secret in _SECRETS:
         value = secret.sub(r"\1***", value)
-    return value
+    return _without_passwords(value) if "://" in value else value
+
+
+def _without_passwords(text: str) -> str:
+    """Mask what stands between each user and the last @ of its URI.
+
+    One pattern for all of it would look for the @ from each ``://`` again: a text of many takes it minutes.
+    """
+    pieces, done = [], 0
+    last, end = -1, -1
+    for user in _USER.finditer(text):
+        begin = user.end(1)
+        if begin > end:
+            after = _AFTER_URI.search(text, begin)
+            end = len(text) if after is None else after.start()
+            last = text.rfind("@", begin, end)
+        if done <= user.start() and begin <= last:
+            pieces += [text[done:begin], "***"]
+            done = last
+    return "".join([*pieces, text[done:]])
 
 
 def _kind(value: Any) -> str:

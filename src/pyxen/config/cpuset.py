@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, Final, NamedTuple
 
-from pyxen._printable import quoted
+from pyxen._printable import quoted, shown_number
 from pyxen.config.base import Refused, join_path
 
 __all__ = ["CpuSet", "affinity", "cpu_set"]
@@ -160,11 +160,11 @@ def _number(digits: str) -> int:
 
 
 def _members(cpus: Iterable[Any]) -> tuple[int, ...]:
-    members = sorted(set(cpus))
-    for cpu in members:
+    members = list(cpus)
+    for cpu in members:  # first: what is no number cannot be sorted
         if not isinstance(cpu, int) or isinstance(cpu, bool) or not 0 <= cpu <= _LARGEST:
-            raise ValueError(f"{cpu!r} is not the number of a CPU; it can be 0 to {_LARGEST}")
-    return tuple(members)
+            raise ValueError(f"{shown_number(cpu)} is not the number of a CPU; it can be 0 to {_LARGEST}")
+    return tuple(sorted(set(members)))
 
 
 def _runs_of(members: Iterable[int]) -> tuple[range, ...]:

@@ -118,7 +118,12 @@ def _report(found: tuple[Loss, ...], config: DomainConfig, on_loss: OnLoss, sour
 
 
 def load(path: str | os.PathLike[str], *, on_loss: OnLoss = "raise") -> DomainConfig:
-    """Read a configuration from a file. Arguments and errors are those of `loads`, plus `OSError`."""
+    """Read a configuration from a file. Arguments are those of `loads`.
+
+    Raises:
+        OSError: The file cannot be read. This is Python's own, `FileNotFoundError` and the like, and no `pyxen.Error`.
+        ConfigError: As `loads`.
+    """
     with open(path, "rb") as file:
         return loads(file.read(MAX_SIZE + 1), on_loss=on_loss, source=os.fspath(path))
 

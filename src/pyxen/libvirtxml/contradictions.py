@@ -57,7 +57,8 @@ CONTRADICTIONS: Final = (
     Contradiction(
         "pinning-by-cpuset",
         "its driver ignores <vcpu cpuset=…>, but its converter writes it as cpus=",
-        "reads and writes it as cpus=, as the converter does",
+        "reads and writes it as cpus=, as the converter does, and writes <vcpupin> for each vCPU beside it, by which "
+        "the driver pins",
     ),
     Contradiction(
         "managed-devices",

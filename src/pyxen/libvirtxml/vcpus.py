@@ -49,8 +49,8 @@ def _read_pinning(cputune: Node, most: int, found: XmlReadState) -> None:
             raise pin.wrong("it needs vcpu and cpuset")
         if number < most:  # libvirt ignores the others
             pinned[number] = cpu_set(cpus, pin)
-    if pinned:
-        rest = found.fields.get("cpus", _ALL)
+    rest = found.fields.get("cpus", _ALL)
+    if any(cpus != rest for cpus in pinned.values()):
         found.put("cpus", tuple(pinned.get(number, rest) for number in range(max(pinned) + 1)), cputune)
 
 
@@ -76,7 +76,8 @@ def write(config: DomainConfig, domain: Node) -> None:
     vcpu = domain.add("vcpu", max(most, config.vcpus), placement="static", cpuset=str(cpus) if cpus else None)
     if config.vcpus < most:
         vcpu.set(current=config.vcpus)
-    pins = config.cpus[:most] if isinstance(config.cpus, tuple) else ()
+    # libvirt's converter reads only <vcpu cpuset=…>, and its driver pins only by <vcpupin>.
+    pins = config.cpus[:most] if isinstance(config.cpus, tuple) else (cpus,) * most if cpus else ()
     weight = config.scheduler.weight
     if weight is not None and not _FEWEST_SHARES <= weight <= _MOST_SHARES:
         weight = None

@@ -43,10 +43,12 @@ class Reader(Iterator[T_co]):
 
 
 class Deadline:
-    """The deadline of a loop over a reader.
+    """The deadline of a loop over a reader. It counts from `begin` on.
+
+    What has come by then is still given, so that a short time, or none, gives what is there.
 
     Args:
-        timeout: Seconds from now on; None is no deadline.
+        timeout: Seconds; None is no deadline.
         operation: The verb for errors.
         subject: What the loop reads, for errors.
 
@@ -56,25 +58,35 @@ class Deadline:
 
     def __init__(self, timeout: float | None, operation: str, subject: str) -> None:
         seconds = timeout_of(timeout, operation=operation)
-        self._seconds = timeout
-        self._end = None if seconds is None else time.monotonic() + seconds
+        self._timeout, self._seconds = timeout, seconds
+        self._end: float | None = None
+        self._rest: int | None = None
+        """How many items may be given yet, once it has passed."""
         self._operation = operation
         self._subject = subject
+
+    def begin(self) -> None:
+        """Begin to count: the reader is open."""
+        if self._seconds is not None and self._end is None:
+            self._end = time.monotonic() + self._seconds
 
     def left(self) -> float | None:
         """Return how many seconds are left, 0 at least; None if there is no deadline."""
         return None if self._end is None else max(0.0, self._end - time.monotonic())
 
-    def check(self) -> None:
-        """Check this before each item: a source that does not stop must not outlast the deadline.
+    def may_take(self, unread: int) -> bool:
+        """Tell whether a loop may take one more item; ask this before each.
 
-        Raises:
-            OperationTimeout: It has passed.
+        Args:
+            unread: How many items there are. Once the deadline has passed, a loop takes no more than these: a source
+                that does not stop must not outlast it.
         """
-        if self.left() == 0:
-            raise self.passed()
+        if self.left() != 0:
+            return True
+        self._rest = (unread if self._rest is None else self._rest) - 1
+        return self._rest >= 0
 
     def passed(self) -> OperationTimeout:
         """Return the exception for a loop that has reached it."""
-        message = f"the deadline of {self._seconds} s passed, and the loop over {self._subject} goes on"
+        message = f"the deadline of {self._timeout} s passed, and the loop over {self._subject} goes on"
         return OperationTimeout(message, operation=self._operation)

@@ -9,6 +9,7 @@ from collections import deque
 from typing import Generic, TypeVar
 
 from pyxen._durations import bounded
+from pyxen._printable import shown_number
 from pyxen.errors import HostClosed, InvalidArgument
 from pyxen.operation import check_may_wait
 
@@ -23,15 +24,18 @@ class Unread(Generic[T]):
     Args:
         maxlen: How many items may wait to be read.
         verb: The verb for errors.
+        completer: What brings the items, and must not wait for them; see `pyxen.operation.completing`.
 
     Raises:
         InvalidArgument: `maxlen` is below 1.
     """
 
-    def __init__(self, maxlen: int, verb: str) -> None:
+    def __init__(self, maxlen: int, verb: str, completer: object = None) -> None:
         if not _is_count(maxlen):
-            raise InvalidArgument(f"maxlen={maxlen!r}: a reader needs room for at least 1 {verb[:-1]}", operation=verb)
+            message = f"maxlen={shown_number(maxlen)}: a reader needs room for at least 1 {verb[:-1]}"
+            raise InvalidArgument(message, operation=verb)
         self._verb = verb
+        self._completer = completer
         self._maxlen = maxlen
         self._items: deque[T] = deque()
         self._changed = threading.Condition()
@@ -69,6 +73,11 @@ class Unread(Generic[T]):
                 self._items.clear()
                 self.end()
 
+    @property
+    def unread(self) -> int:
+        """How many items wait to be read."""
+        return len(self._items)
+
     def status(self) -> str:
         """Describe whether the queue is open, and how much waits to be read."""
         return f"{'closed' if self.ended else 'open'}, {len(self._items)} to read"
@@ -87,7 +96,8 @@ class Unread(Generic[T]):
                 left = None if deadline is None else deadline - time.monotonic()
                 if left is not None and left <= 0:
                     return None
-                check_may_wait(self._verb, "take what is there with get(0), or read on another thread")
+                instead = "take what is there with get(0), or read on another thread"
+                check_may_wait(self._verb, instead, completer=self._completer)
                 self._changed.wait(bounded(left))
             if not self._items:
                 return None

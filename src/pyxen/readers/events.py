@@ -9,6 +9,7 @@ from typing import Any, Final, Protocol, TypeVar, cast
 from uuid import UUID
 
 from pyxen._durations import timeout_of
+from pyxen._printable import shown_number
 from pyxen.backends.base import Backend
 from pyxen.domains import DomainKey
 from pyxen.errors import HostClosed, InvalidArgument
@@ -67,7 +68,7 @@ class EventReader(Reader[E_co]):
         maxlen: int,
         handle_of: Callable[[Any], Any] | None = None,
     ) -> None:
-        self._queue = EventQueue(wanted, maxlen)
+        self._queue = EventQueue(wanted, maxlen, backend.completer)
         self._handle_of = handle_of
         self._stop = backend.subscribe(self._queue.put, self._queue.end)
 
@@ -109,8 +110,8 @@ class EventReader(Reader[E_co]):
 class EventQueue(Unread[Event]):
     """A bounded queue of unread events that counts those it has to drop. Both APIs use it."""
 
-    def __init__(self, wanted: Callable[[Event], bool], maxlen: int) -> None:
-        super().__init__(maxlen, "events")
+    def __init__(self, wanted: Callable[[Event], bool], maxlen: int, completer: object = None) -> None:
+        super().__init__(maxlen, "events", completer)
         self._wanted = wanted
 
     def put(self, item: Event) -> None:
@@ -143,7 +144,7 @@ def event_filter(kinds: tuple[type[Event], ...], domain: Handle | DomainKey | No
     """Return a predicate that says whether an event is wanted; see `Host.events`."""
     for kind in kinds:
         if not _is_kind(kind):
-            message = f"{kind!r} is not a kind of event: give classes, such as pyxen.DomainCreated"
+            message = f"{shown_number(kind)} is not a kind of event: give classes, such as pyxen.DomainCreated"
             raise InvalidArgument(message, operation="events")
     wanted = kinds or (Event,)
     return lambda event: isinstance(event, wanted) and (domain is None or _is_about(event, domain))

@@ -34,22 +34,24 @@ class QmpEvents(Reader[QmpEvent]):
         self, backend: Backend, calls: Calls, ref: DomainRef, names: tuple[str, ...], timeout: float | None, maxlen: int
     ) -> None:
         self._ref = ref
+        self._completer = backend.completer
         self._deadline = deadline_of(timeout)
-        self._queue = queue = QmpEventQueue(names, maxlen)
+        self._queue = queue = QmpEventQueue(names, maxlen, backend.completer)
         self._listening = calls.finish(
             lambda: backend.qmp_events(ref, queue.put, queue.finish, timeout=CONNECT),
             undo=end_listening,
         )
         self._stop = self._listening.cancel
+        self._deadline.begin()
 
     def __repr__(self) -> str:
         return f"<QmpEvents of domain {self._ref.domid}: {self._queue.status()}>"
 
     def __next__(self) -> QmpEvent:
-        self._deadline.check()
-        event = self._queue.take(self._deadline.left())
-        if event is not None:
-            return event
+        if self._queue.ended or self._deadline.may_take(self._queue.unread):
+            event = self._queue.take(self._deadline.left())
+            if event is not None:
+                return event
         if self._queue.ended:
             self._queue.raise_failure()
             raise StopIteration
@@ -89,7 +91,8 @@ class QmpEvents(Reader[QmpEvent]):
             RuntimeError: Called in a callback of an operation, on a thread for which this has to wait.
         """
         if self._listening is not None and not self._listening.done():
-            check_may_wait("qmp.events", "nothing was closed. Close the reader on another thread")
+            instead = "nothing was closed. Close the reader on another thread"
+            check_may_wait("qmp.events", instead, completer=self._completer)
         listening, self._listening, self._stop = self._listening, None, None
         if listening is not None:
             end_listening(listening)
@@ -102,13 +105,14 @@ class QmpEventQueue(Unread[QmpEvent]):
     Args:
         names: The events that are wanted; empty for all.
         maxlen: How many events may wait.
+        completer: What brings the events; see `Unread`.
 
     Attributes:
         lost: Number of events that were dropped.
     """
 
-    def __init__(self, names: tuple[str, ...], maxlen: int) -> None:
-        super().__init__(maxlen, "events")
+    def __init__(self, names: tuple[str, ...], maxlen: int, completer: object = None) -> None:
+        super().__init__(maxlen, "events", completer)
         for name in names:
             check_is(str, name, "qmp.events", ", as the name of an event")
             if not name:

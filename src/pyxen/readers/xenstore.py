@@ -29,17 +29,18 @@ class XenstoreWatch(Reader[NodeChange]):
         store = backend.xenstore()
         self._paths = watched_paths(paths)
         self._deadline = deadline_of(timeout, self._paths)
-        self._queue = ChangeQueue(maxlen)
+        self._queue = ChangeQueue(maxlen, backend.completer)
         self._stop = calls.ask(lambda: store.watch(self._paths, self._queue.put, self._queue.end))
+        self._deadline.begin()
 
     def __repr__(self) -> str:
         return f"<XenstoreWatch of {', '.join(self._paths)}: {self._queue.status()}>"
 
     def __next__(self) -> NodeChange:
-        self._deadline.check()
-        change = self._queue.take(self._deadline.left())
-        if change is not None:
-            return change
+        if self._queue.ended or self._deadline.may_take(self._queue.unread):
+            change = self._queue.take(self._deadline.left())
+            if change is not None:
+                return change
         if self._queue.ended:
             raise StopIteration
         raise self._deadline.passed()
@@ -70,8 +71,8 @@ class XenstoreWatch(Reader[NodeChange]):
 class ChangeQueue(Unread[NodeChange]):
     """A bounded queue of unread changes that says so if it had to drop some. Both APIs use it."""
 
-    def __init__(self, maxlen: int) -> None:
-        super().__init__(maxlen, "changes")
+    def __init__(self, maxlen: int, completer: object = None) -> None:
+        super().__init__(maxlen, "changes", completer)
         self._marked: set[str] = set()
 
     def _lose(self, item: NodeChange) -> None:

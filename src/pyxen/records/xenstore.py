@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, Literal, TypeAlias
 
+from pyxen._printable import shown_number
 from pyxen.errors import InvalidArgument
 from pyxen.records.base import Record
 
@@ -78,14 +79,14 @@ class NodeChange(Record):
 
 def _domid(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MOST_DOMID:
-        message = f"{value!r} is not the number of a domain: it is from 0 to {MOST_DOMID}"
+        message = f"{shown_number(value)} is not the number of a domain: it is from 0 to {MOST_DOMID}"
         raise InvalidArgument(message, operation="permissions")
     return value
 
 
 def _domains(value: object) -> dict[int, NodeAccess]:
     if not isinstance(value, Mapping):
-        message = f"domains={value!r}: give a mapping of domids to access, such as {{5: 'read'}}"
+        message = f"domains={shown_number(value)}: give a mapping of domids to access, such as {{5: 'read'}}"
         raise InvalidArgument(message, operation="permissions")
     return {_domid(domid): _access(access) for domid, access in value.items()}
 
@@ -95,4 +96,4 @@ def _access(value: Any) -> NodeAccess:
         return NodeAccess(value)
     except ValueError:
         names = ", ".join(NodeAccess)
-        raise InvalidArgument(f"{value!r} is not one of {names}", operation="permissions") from None
+        raise InvalidArgument(f"{shown_number(value)} is not one of {names}", operation="permissions") from None

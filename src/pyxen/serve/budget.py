@@ -1,4 +1,4 @@
-"""The memory that long messages of all clients together may take: each may be long, and there may be many clients."""
+"""What all clients together may take of something, such as memory for long messages: there may be many clients."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Budget:
     """What the clients of a server share.
 
     Args:
-        total: The bytes of all.
-        each: The bytes of each user, so that none takes those of all others.
+        total: How much there is, such as bytes.
+        each: How much each user may take, so that none takes what is for others.
     """
 
     def __init__(self, total: int = _MOST, each: int = _MOST) -> None:

@@ -25,13 +25,15 @@ from pyxen.serve.peers import Peer, peer_of, why_not
 from pyxen.serve.server import Server
 from pyxen.serve.settings import Settings
 
-__all__ = ["MOST_CLIENTS", "MOST_OF_USER", "Listener"]
+__all__ = ["MOST_CLIENTS", "MOST_OF_USER", "MOST_STREAMS_OF_USER", "Listener"]
 
 _LOG: Final = logger("pyxen.serve")
 MOST_CLIENTS: Final = 64
 """The most clients that are served at once."""
 MOST_OF_USER: Final = 32
 """The most clients of one user, so that none takes the place of all others."""
+MOST_STREAMS_OF_USER: Final = 128
+"""The most consoles and transfers of one user: each may have `WINDOW` bytes here that are not written yet."""
 _TO_END: Final = 330.0  # seconds for what clients have going to be undone
 _NOT_NOW: Final = "pyxen on the host can serve no more clients now"
 _SHORTAGE: Final = 1.0  # seconds until the next try to accept a client, if there are no descriptors
@@ -59,6 +61,7 @@ class Listener:
         self._waking = threading.RLock()  # a signal's handler may take it while its own thread has it
         self._clients: set[_Client] = set()
         self._budget = Budget(each=MOST_FRAME)
+        self._streams = Budget(2 * MOST_STREAMS_OF_USER, MOST_STREAMS_OF_USER)
         self._refused: set[int] = set()
         with shortage(OperationFailed, "cannot begin to serve"):
             self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
@@ -138,8 +141,8 @@ class Listener:
     def _serve(self, peer: Peer, link: socket.socket) -> None:
         with shortage(ConnectFailed, _NOT_NOW):
             fd = os.dup(link.fileno())
-        share = Share(self._budget, peer.uid)
-        server = Server(fd, fd, policy=self._settings.policy, share=share)  # it closes the descriptor
+        share, streams = Share(self._budget, peer.uid), Share(self._streams, peer.uid)
+        server = Server(fd, fd, policy=self._settings.policy, share=share, streams=streams)  # it closes the descriptor
 
         def run() -> None:
             try:

@@ -5,13 +5,25 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, Final
 
+from pyxen.backends.remote.messages import CHUNK, MOST_FRAME
 from pyxen.backends.remote.verbs import VERBS
 from pyxen.config import DomainConfig, Part
 from pyxen.config.base import settings_of
 from pyxen.records.endpoints import Endpoints
 from pyxen.records.live_device import LiveDevice
 
-__all__ = ["ALL", "AS_ROOT", "BELOW_ROOT", "CHANGES", "LONG", "LOOKS", "READ_ONLY", "Policy", "without_secrets"]
+__all__ = [
+    "ALL",
+    "AS_ROOT",
+    "BELOW_ROOT",
+    "CHANGES",
+    "LONG",
+    "LOOKS",
+    "MOST_SHORT",
+    "READ_ONLY",
+    "Policy",
+    "without_secrets",
+]
 
 LOOKS: Final = frozenset(
     {"info", "topology", "idle_times_ns", "uptimes", "uptime", "list", "find", "domain_info", "orphans", "log"}
@@ -68,6 +80,11 @@ LONG: Final = frozenset(
 )
 """The verbs whose messages may be long: with a configuration, bytes or a list, or the client's own error."""
 
+MOST_SHORT: Final = CHUNK + (4 << 10)
+"""The most bytes of a message that is not long: a part of a stream fits."""
+_MOST_LOOKING: Final = 64 << 10
+"""The most bytes of a message of a client that only looks: it has no streams."""
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Policy:
@@ -94,9 +111,11 @@ class Policy:
         return self.verbs <= LOOKS
 
     @property
-    def may_be_long(self) -> bool:
-        """Whether messages of its calls may be long."""
-        return not self.verbs.isdisjoint(LONG)
+    def most_frame(self) -> int:
+        """The most bytes of a message of the client: what is read of one takes many times as much."""
+        if self.read_only:
+            return _MOST_LOOKING
+        return MOST_SHORT if self.verbs.isdisjoint(LONG) else MOST_FRAME
 
     def only_looking(self) -> Policy:
         """Return what is left of it with ``--read-only``."""

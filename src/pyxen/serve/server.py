@@ -21,10 +21,8 @@ from pyxen.backends.remote.link import Link
 from pyxen.backends.remote.lost import events_lost, nodes_lost, qmp_events_lost
 from pyxen.backends.remote.messages import (
     BACKLOG,
-    CHUNK,
     GREETING,
     MOST_CALLS,
-    MOST_FRAME,
     MOST_STREAMS,
     PROTOCOL,
     VERSION,
@@ -68,7 +66,7 @@ from pyxen.records.xenstore import NodeChange
 from pyxen.serve.budget import Budget, Share
 from pyxen.serve.calls import ServedCall, Subscription
 from pyxen.serve.claims import ServedClaims
-from pyxen.serve.policy import ALL, Policy
+from pyxen.serve.policy import ALL, MOST_SHORT, Policy
 from pyxen.serve.questions import Question, unknown_argument
 from pyxen.serve.saving import save_over, spoken_out
 from pyxen.serve.store import ServedStore
@@ -88,10 +86,6 @@ _MOST_HELD: Final = 8 << 20
 """The bytes of short messages with calls that were not carried out, above which the next message waits."""
 _MOST_FIRST: Final = 4 << 10
 """The most bytes of the client's first message."""
-_MOST_LOOKING: Final = 64 << 10
-"""The most bytes of a message of a client that only looks: it has nothing long to say, and what is read takes more."""
-_MOST_SHORT: Final = CHUNK + (4 << 10)
-"""The most bytes of one of a client that has no verb with long arguments. Those of others share a budget above it."""
 _SLOWEST: Final = 64 << 10
 """The bytes a second at which a message must come."""
 _TICK: Final = 0.25  # seconds between reports of progress
@@ -110,15 +104,24 @@ class Server:
         write_fd: Where they are answered.
         policy: What the client may do.
         share: What it has of the budget for long messages; None is a budget of its own.
+        streams: What it has of the streams of all clients; None is no bound.
     """
 
-    def __init__(self, read_fd: int, write_fd: int, *, policy: Policy = ALL, share: Share | None = None) -> None:
+    def __init__(
+        self,
+        read_fd: int,
+        write_fd: int,
+        *,
+        policy: Policy = ALL,
+        share: Share | None = None,
+        streams: Share | None = None,
+    ) -> None:
         self._link = link = Link(read_fd, write_fd, FromClient)
         link.most_frame, link.slowest, link.admit = _MOST_FIRST, _SLOWEST, self._admit
         self._policy = policy
         self._share = share or Share(Budget(), 0)
         self._admitted = 0
-        self._streams = Streams(link)
+        self._streams = Streams(link, streams)
         self._lock = threading.Lock()
         self._calls: dict[int, ServedCall] = {}
         self._subscriptions: dict[int, Subscription] = {}
@@ -262,7 +265,7 @@ class Server:
 
     def _admit(self, size: int) -> bool:
         """Wait until there is room for a message, and say meanwhile that this end is there."""
-        if size <= _MOST_SHORT:
+        if size <= MOST_SHORT:
             return True
         while not self._share.take(size, _TICK):
             if self._link.ended is not None:
@@ -279,10 +282,7 @@ class Server:
         if self._hello is None:
             if not isinstance(message, Hello):
                 raise Malformed("the first message is not a greeting")
-            policy = self._policy
-            self._link.most_frame = (
-                _MOST_LOOKING if policy.read_only else MOST_FRAME if policy.may_be_long else _MOST_SHORT
-            )
+            self._link.most_frame = self._policy.most_frame
             self._hello = message
             self._changed.set()
         elif isinstance(message, Call):

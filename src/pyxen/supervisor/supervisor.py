@@ -85,6 +85,7 @@ class Supervisor:
         self._dump_dir = dump_dir
         # Input of the deciding thread: events, functions that other threads want it to call, and None to end.
         self._inbox: SimpleQueue[Event | Callable[[], object] | None] = SimpleQueue()
+        self._has_run = self._is_stopped = False
         self._thread: threading.Thread | None = None
         self._failure: BaseException | None = None  # what has ended the thread
 
@@ -143,16 +144,23 @@ class Supervisor:
 
     def stop(self) -> None:
         """Make `run` end, and return at once. Any thread or signal handler may call it. A supervisor runs only once."""
+        self._is_stopped = True
         self._inbox.put(None)
 
     def _begin(self) -> Work:
+        if self._has_run:
+            raise OperationFailed("supervise: a supervisor runs only once: make another one")
         dumper = Dumper(self._host.uri, self._dump_dir)
         work = Work(self._host, self._inbox, self._brake, self._leave, dumper, self._on_outcome)
         try:
             work.begin()
         except BaseException:
             work.close()
+            self._inbox = SimpleQueue()  # the end of that work is in the other, and it may be tried again
+            if self._is_stopped:
+                self._inbox.put(None)
             raise
+        self._has_run = True
         return work
 
     def _carry_on(self, work: Work) -> None:

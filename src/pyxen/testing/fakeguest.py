@@ -148,5 +148,5 @@ def on_thread(machine: Machine, call: Callable[[], T]) -> T:
         yield from ()
         return call()
 
-    check_may_wait("guest", "nothing was done. Do it on another thread")
+    check_may_wait("guest", "nothing was done. Do it on another thread", completer=machine.engine)
     return machine.engine.run(Operation("test"), script(), machine).wait()

@@ -24,9 +24,10 @@ from pyxen.xlcfg.writer import layout, settings
 __all__ = ["dump", "dumps", "load", "loads", "losses"]
 
 _OVERRIDES: Final = "overrides"
+"""The name of what is given beside the file, in messages."""
+
 _BARE: Final = re.compile(r"\s*(\w+)\s*\+?=\s*[^\W\d]")
 """An override whose value is a word without quotes."""
-"""The name of what is given beside the file, in messages."""
 
 
 def loads(
@@ -89,7 +90,12 @@ def _remedy(overrides: Sequence[str]) -> str:
 
 
 def load(path: str | os.PathLike[str], *, overrides: Sequence[str] = (), on_loss: OnLoss = "warn") -> DomainConfig:
-    """Read an xl configuration from a file; arguments and errors as `loads`, and OSError."""
+    """Read an xl configuration from a file. Arguments are those of `loads`.
+
+    Raises:
+        OSError: The file cannot be read. This is Python's own, `FileNotFoundError` and the like, and no `pyxen.Error`.
+        ConfigError: As `loads`.
+    """
     with open(path, "rb") as file:
         return loads(file.read(), overrides=overrides, on_loss=on_loss, source=os.fspath(path))
 

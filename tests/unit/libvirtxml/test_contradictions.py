@@ -64,6 +64,11 @@ def bootloader_arguments() -> None:
 
 def pinning_by_cpuset() -> None:
     assert read_pv("<vcpu cpuset='0-3,^1'>2</vcpu>").cpus == CpuSet("0,2-3")
+    config = DomainConfig("web1", memory=512, kernel="/boot/vmlinuz", vcpus=1, maxvcpus=2, cpus="0-1")
+    said = libvirtxml.dumps(config)
+    assert "cpuset='0-1'" in said
+    assert [f"<vcpupin vcpu='{vcpu}' cpuset='0-1'/>" in said for vcpu in range(3)] == [True, True, False]
+    assert read(said).cpus == CpuSet("0-1")
 
 
 def managed_devices() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
 import threading
@@ -12,6 +13,8 @@ from uuid import UUID
 import msgspec
 import pytest
 
+import pyxen
+from pyxen import DomainConfig, OperationFailed
 from pyxen.backends.base import DomainRef
 from pyxen.backends.remote import link
 from pyxen.backends.remote.failures import failure_of
@@ -29,8 +32,7 @@ from pyxen.backends.remote.messages import (
     Welcome,
 )
 from pyxen.backends.remote.verbs import VERBS, verb_of
-from pyxen.errors import OperationFailed
-from pyxen.serve import server
+from pyxen.serve import listener, server
 from pyxen.serve.budget import Budget, Share
 from pyxen.serve.policy import LONG, LOOKS, Policy
 from pyxen.serve.settings import Settings
@@ -212,3 +214,35 @@ def test_users_have_a_share_each() -> None:
     bob.close()
     assert Share(budget, 3).take(6, 0)
     assert Share(budget, 4).take(4, 0)
+
+
+def test_all_consoles_of_a_user_have_a_bound(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each may have two MiB in the server that the guest does not read, and a user may have many connections."""
+    monkeypatch.setattr(listener, "MOST_STREAMS_OF_USER", 2)
+    with (
+        at_socket(path, "memory:///consoles") as found,
+        pyxen.connect("memory:///consoles") as there,
+        pyxen.connect(found.uri) as one,
+        pyxen.connect(found.uri) as other,
+    ):
+        there.create(DomainConfig("web1", type="pvh", kernel="/boot/vmlinuz", memory=64))
+        until(lambda: there.domains["web1"].info().is_running)
+        consoles = [host.domains["web1"].console() for host in (one, other)]
+        before = len(os.listdir("/proc/self/fd"))
+        for host in (one, other):
+            with pytest.raises(OperationFailed, match="too many consoles and transfers of one user are open there"):
+                host.domains["web1"].console()
+        until(lambda: len(os.listdir("/proc/self/fd")) <= before)
+        consoles.pop().close()
+        until(lambda: streams(found) == 1)
+        other.close()
+        consoles.append(one.domains["web1"].console())
+        assert streams(found) == 2
+        one.close()
+        until(lambda: streams(found) == 0)
+        for console in consoles:
+            console.close()
+
+
+def streams(found: AtSocket) -> int:
+    return sum(found.listener._streams._of.values())

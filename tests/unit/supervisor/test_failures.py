@@ -156,6 +156,27 @@ def test_a_host_that_cannot_be_looked_at_at_first(fake: FakeHost, told: Told) ->
         assert told.next().restarted is not None
 
 
+def test_a_run_that_could_not_begin_may_be_tried_again(fake: FakeHost, told: Told) -> None:
+    domain, supervisor = fake.create(WEB), supervise(fake, told)
+    fake.fail("list", ConnectFailed("no xenstored yet"))
+    with pytest.raises(ConnectFailed):
+        supervisor.run()
+    with supervisor:
+        fake.guest(domain).reboot()
+        assert told.next().restarted is not None
+    with pytest.raises(OperationFailed, match="runs only once"):
+        supervisor.run()
+
+
+def test_one_that_was_stopped_before_it_could_begin(fake: FakeHost, told: Told) -> None:
+    supervisor = supervise(fake, told)
+    supervisor.stop()
+    fake.fail("list", ConnectFailed("no xenstored yet"))
+    with pytest.raises(ConnectFailed):
+        supervisor.run()
+    supervisor.run()  # ends at once
+
+
 def test_what_has_ended_its_thread_is_raised(
     host: Host, backend: FakeBackend, told: Told, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -351,10 +372,13 @@ def test_a_domain_that_was_left_runs_again_while_events_are_lost(
 ) -> None:
     caplog.set_level("INFO", "pyxen.supervisor")
     leave = ["me"]
+    backend.infos.append(replace(backend.infos[2], domid=5, uuid=uuid.UUID(int=5), name="web3"))
     with supervise(host, told, leave=lambda _: leave.pop() if leave else None):
         runs = backend.infos[1]
         backend.tell(end(backend, 3, ShutdownReason.CRASH))
         wait_until(lambda: "supervised by me" in caplog.text)
+        backend.tell(end(backend, 5, ShutdownReason.POWEROFF))
+        assert told.next().domid == 5  # so it has noted that it leaves the other
         ended, backend.infos[1] = backend.infos[1], runs
         lost = EventsLost(time=datetime.now(UTC), count=None)
         backend.tell(lost)

@@ -45,6 +45,10 @@ class Inbox(Generic[T]):
     def ended(self) -> bool:
         return self._queue.ended
 
+    @property
+    def unread(self) -> int:
+        return self._queue.unread
+
     def status(self) -> str:
         return self._queue.status()
 

@@ -12,6 +12,7 @@ from typing import Any, Self, TypeVar
 
 from pyxen.aio._lock import TaskLock
 from pyxen.aio.readers._inbox import Inbox
+from pyxen.readers._reader import Deadline
 
 __all__ = ["Reader"]
 
@@ -24,13 +25,15 @@ class Reader(AsyncIterator[T_co]):
 
     Args:
         inbox: What it reads from. An inbox that has ended says that the reader was closed, or has nothing more to read.
+        deadline: That of loops over it, which counts from when it reads; None if they have none.
     """
 
     _stop: Callable[[], object] | None = None
     """What ends the reading; None before it begins and after it has ended."""
 
-    def __init__(self, inbox: Inbox[Any]) -> None:
+    def __init__(self, inbox: Inbox[Any], deadline: Deadline | None = None) -> None:
         self._inbox = inbox
+        self._deadline = deadline
         self._beginning = TaskLock()
 
     async def __aenter__(self) -> Self:
@@ -61,6 +64,8 @@ class Reader(AsyncIterator[T_co]):
         async with self._beginning:
             if self._stop is None and not self._is_over():
                 self._stop = await self._started()
+                if self._deadline is not None:
+                    self._deadline.begin()
                 if self._is_over():
                     await self._end()
 
@@ -74,6 +79,21 @@ class Reader(AsyncIterator[T_co]):
         await asyncio.sleep(0)
         async with asyncio.timeout(seconds):
             return await inbox.take()
+
+    async def _next_before(self, inbox: Inbox[T], deadline: Deadline) -> T | None:
+        """Return the next item for a loop that has a deadline, or None if there will be none.
+
+        Raises:
+            OperationTimeout: The deadline has passed, and what had come by then was given.
+        """
+        await self._begin()
+        with contextlib.suppress(TimeoutError):
+            if deadline.left() != 0:
+                return await self._taken(inbox, deadline.left())
+        with contextlib.suppress(TimeoutError):  # another task may take it
+            if inbox.ended or deadline.may_take(inbox.unread):
+                return await self._taken(inbox, 0)
+        raise deadline.passed()
 
     def _is_over(self) -> bool:
         return self._inbox.ended

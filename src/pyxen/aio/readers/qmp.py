@@ -21,8 +21,8 @@ __all__ = ["QmpEvents"]
 class QmpEvents(Reader[QmpEvent]):
     """A reader of the events of a domain's QEMU, returned by `Qmp.events`. Any number of tasks may read from it.
 
-    It reads from ``async with`` on, or else from the first read; earlier events are not seen. ``async for event in
-    reader`` waits for each event. It ends, and raises, as `pyxen.QmpEvents`.
+    It reads from ``async with`` on, or else from the first read; earlier events are not seen, and the deadline counts
+    from then on. ``async for event in reader`` waits for each event. It ends, and raises, as `pyxen.QmpEvents`.
     """
 
     _inbox: Inbox[QmpEvent]
@@ -33,9 +33,9 @@ class QmpEvents(Reader[QmpEvent]):
     def __init__(
         self, backend: Backend, calls: Calls, ref: DomainRef, names: tuple[str, ...], timeout: float | None, maxlen: int
     ) -> None:
-        self._deadline = deadline_of(timeout)
+        self._until = deadline_of(timeout)
         self._queue = QmpEventQueue(names, maxlen)
-        super().__init__(Inbox(self._queue))
+        super().__init__(Inbox(self._queue), self._until)
         self._backend = backend
         self._calls = calls
         self._ref = ref
@@ -44,12 +44,7 @@ class QmpEvents(Reader[QmpEvent]):
         return f"<QmpEvents of domain {self._ref.domid}: {self._queue.status()}>"
 
     async def __anext__(self) -> QmpEvent:
-        await self._begin()
-        self._deadline.check()
-        try:
-            event = await self._taken(self._inbox, self._deadline.left())
-        except TimeoutError:
-            raise self._deadline.passed() from None
+        event = await self._next_before(self._inbox, self._until)
         if event is None:
             self._queue.raise_failure()
             raise StopAsyncIteration
@@ -91,7 +86,8 @@ class QmpEvents(Reader[QmpEvent]):
             RuntimeError: Called in a callback of an operation, on a thread for which this has to wait.
         """
         if self._listening is not None and not self._listening.done():
-            check_may_wait("qmp.events", "nothing was closed. Close the reader on another thread")
+            instead = "nothing was closed. Close the reader on another thread"
+            check_may_wait("qmp.events", instead, completer=self._backend.completer)
         self._inbox.close()
         opening = self._opening
         if opening is not None:  # QEMU need not greet it any more

@@ -19,7 +19,7 @@ __all__ = ["XenstoreWatch"]
 class XenstoreWatch(Reader[NodeChange]):
     """A reader of the changes of some nodes, returned by `Xenstore.watch`. Any number of tasks may read from it.
 
-    It watches from ``async with`` on, or else from the first read. ``async for change in watch`` waits for each change.
+    It watches from ``async with`` on, or else from the first read; the deadline counts from then on. ``async for change in watch`` waits for each change.
     It ends when the host or the watch is closed, and raises `OperationTimeout` when the watch's deadline has passed. A
     watch that is garbage-collected is closed too.
     """
@@ -30,8 +30,8 @@ class XenstoreWatch(Reader[NodeChange]):
         self, backend: Backend, calls: Calls, paths: Sequence[str], timeout: float | None, maxlen: int
     ) -> None:
         self._paths = watched_paths(paths)
-        self._deadline = deadline_of(timeout, self._paths)
-        super().__init__(Inbox(ChangeQueue(maxlen)))
+        self._until = deadline_of(timeout, self._paths)
+        super().__init__(Inbox(ChangeQueue(maxlen)), self._until)
         self._backend = backend
         self._calls = calls
 
@@ -39,12 +39,7 @@ class XenstoreWatch(Reader[NodeChange]):
         return f"<XenstoreWatch of {', '.join(self._paths)}: {self._inbox.status()}>"
 
     async def __anext__(self) -> NodeChange:
-        await self._begin()
-        self._deadline.check()
-        try:
-            change = await self._taken(self._inbox, self._deadline.left())
-        except TimeoutError:
-            raise self._deadline.passed() from None
+        change = await self._next_before(self._inbox, self._until)
         if change is None:
             raise StopAsyncIteration
         return change

@@ -49,8 +49,9 @@ class LibvirtHost(Backend):
     def __init__(self, uri: str) -> None:
         self._uri = uri
         self._shown = shown(uri)
+        self.completer = object()  # not this host, which the threads would keep from being collected
         self._workers: ThreadedOperations | None = None
-        self._poller = Poller()
+        self._poller = Poller(self.completer)
         self._watcher = Watcher(self._poller.wake)
         self._restoring = threading.Lock()
         self._beginning = threading.Lock()
@@ -204,7 +205,7 @@ class LibvirtHost(Backend):
 
         with self._beginning:
             if self._workers is None:
-                self._workers = ThreadedOperations()
+                self._workers = ThreadedOperations(self.completer)
         return self._workers.start(ThreadedOperation(operation, lease or self._link.work, masked, describe, **how))
 
     @contextmanager

@@ -6,11 +6,13 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, TypeVar
 
 from pyxen._common.shortage import shortage
 from pyxen.backends.libvirt.threaded_operations import ThreadedOperation
 from pyxen.errors import OperationFailed
+from pyxen.operation import completing
 
 __all__ = ["Poller"]
 
@@ -47,9 +49,13 @@ class Poller:
     """Checks the conditions that operations wait for, at growing intervals, and at once after `wake`.
 
     A domain about which libvirt does not answer holds up one thread, and only the waits for that domain.
+
+    Args:
+        completer: What it completes operations for; see `pyxen.operation.completing`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, completer: object) -> None:
+        self._completer = completer
         self._waits: list[_Wait] = []
         self._changed = threading.Condition()
         self._open = True
@@ -96,11 +102,15 @@ class Poller:
             wait = self._next()
             if wait is None:
                 return
-            self._look(wait)
+            end = self._look(wait)
             with self._changed:
                 self._asked.discard(wait.domid)
+                if end is not None:
+                    self._waits.remove(wait)
                 self._changed.notify_all()
-            del wait  # release what it holds while the thread waits
+            if end is not None:
+                self._end(end)
+            del wait, end  # release what it holds while the thread waits
 
     def _next(self) -> _Wait | None:
         """Wait for the next check, and return it; None if the host was closed."""
@@ -120,11 +130,19 @@ class Poller:
             return None
 
     @staticmethod
-    def _look(wait: _Wait) -> None:
+    def _look(wait: _Wait) -> Callable[[], bool] | None:
+        """Check a condition; return what ends the operation, or None if it goes on."""
         try:
             so, result = wait.look()
         except Exception as error:  # noqa: BLE001 (any exception ends the operation)
-            wait.threaded.fail(wait.threaded.describe(error))
-            return
-        if so:
-            wait.threaded.settle(result)
+            return partial(wait.threaded.fail, wait.threaded.describe(error))
+        return partial(wait.threaded.settle, result) if so else None
+
+    def _end(self, end: Callable[[], bool]) -> None:
+        """End an operation on a thread of its own: its callbacks may wait for what this thread has to look at."""
+        try:
+            with shortage(OperationFailed, "cannot start a thread"):
+                threading.Thread(target=end, name="pyxen-libvirt-ended", daemon=True).start()
+        except OperationFailed:  # it ends here, where its callbacks may not wait
+            with completing(self._completer):
+                end()

@@ -18,7 +18,7 @@ from pyxen.backends.libvirt.frames import release
 from pyxen.backends.libvirt.timer_thread import TimerThread
 from pyxen.backends.libvirt.unanswered import Request, Unanswered
 from pyxen.errors import ConnectFailed, HostClosed, OperationFailed
-from pyxen.operation import Operation
+from pyxen.operation import Operation, completing
 
 __all__ = ["ThreadedOperation", "ThreadedOperations"]
 
@@ -175,10 +175,18 @@ class ThreadedOperation(Generic[T]):
 
 
 class ThreadedOperations:
-    """A pool of threads that carry out operations. It grows as needed up to a limit; further operations wait."""
+    """A pool of threads that carry out operations. It grows as needed up to a limit; further operations wait.
 
-    def __init__(self) -> None:
-        self.timer = TimerThread("pyxen-libvirt-timer")
+    Nothing may wait for an operation on one of its threads: there, an operation ends while it still has its connection
+    and its turn, for which others wait. The timer stops what is late.
+
+    Args:
+        completer: What they complete operations for; see `pyxen.operation.completing`.
+    """
+
+    def __init__(self, completer: object = None) -> None:
+        self._completer = self if completer is None else completer
+        self.timer = TimerThread("pyxen-libvirt-timer", self._completer)
         self.unanswered = Unanswered(self.timer, self._submit)
         self._changed = threading.Condition()
         self._queue: deque[Callable[[], None]] = deque()
@@ -200,7 +208,7 @@ class ThreadedOperations:
                 raise HostClosed("the host was closed")
             self._running.add(threaded)
         operation.add_done_callback(lambda _: self._forget(threaded))
-        operation.carried_by(lambda _: self._stop(threaded), self.timer.thread)
+        operation.carried_by(lambda _: self._stop(threaded), self.timer.thread, self._completer)
         if operation.deadline is not None:
             self.timer.at(operation.deadline, lambda: self._late(operation))
         try:
@@ -295,7 +303,8 @@ class ThreadedOperations:
                     return
                 call = self._queue.popleft()
             try:
-                call()
+                with completing(self._completer):
+                    call()
             except Exception as error:  # noqa: BLE001 (e.g. an abort over a broken link; its operation ends on its own)
                 release(error)
                 _LOG.debug("a call failed: %s", words_of(error))

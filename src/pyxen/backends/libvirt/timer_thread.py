@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pyxen._common.shield import shielded
 from pyxen._common.shortage import shortage
 from pyxen.errors import OperationFailed
+from pyxen.operation import completing
 
 __all__ = ["TimerThread"]
 
@@ -18,11 +19,16 @@ __all__ = ["TimerThread"]
 class TimerThread:
     """Calls functions at given times, one after the other, on one thread. The functions must not block.
 
+    Args:
+        name: The name of the thread.
+        completer: What it may complete operations for; see `pyxen.operation.completing`.
+
     Raises:
         OperationFailed: The thread cannot be started.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, completer: object = None) -> None:
+        self._completer = self if completer is None else completer
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._count = itertools.count()
         self._changed = threading.Condition()
@@ -52,5 +58,6 @@ class TimerThread:
                 if not self._open:
                     return
                 call = heapq.heappop(self._due)[2]
-            shielded(call)
+            with completing(self._completer):
+                shielded(call)
             del call  # release what it holds while the thread waits

@@ -170,7 +170,7 @@ class Engine:
         """
         with self.changed:
             if self.thread is not None:
-                operation.carried_by(self._rouse, self.thread)
+                operation.carried_by(self._rouse, self.thread, self if also is None else None)  # else it needs both
             deadline = None if timeout is None else self.clock.now() + timeout
             self._tasks.append(_Task(operation, script, owner, deadline, also))
             self.changed.notify_all()
@@ -192,7 +192,7 @@ class Engine:
 
     def _run(self) -> None:
         me = threading.current_thread()
-        with completing():
+        with completing(self):
             while True:
                 with self.changed:
                     if not self._advance() and not self._outbox:

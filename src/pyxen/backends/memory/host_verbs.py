@@ -70,6 +70,7 @@ class MemoryHost(Backend):
         self._closed = False
         self._pid = os.getpid()
         machine.engine.begin_use()
+        self.completer = machine.engine
         self._in_use = [machine.engine]
         nodes = machine.store_nodes
         check = partial(self._check, "xenstore")

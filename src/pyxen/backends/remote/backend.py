@@ -42,6 +42,7 @@ class RemoteBackend(RemoteDomains):
 
     def __init__(self, client: Client, uri: str) -> None:
         self._client = client
+        self.completer = client.completer
         self._uri = uri
         self._xl_conf: XlConf | None = None
         self._store = RemoteStore(client)
@@ -108,7 +109,9 @@ class RemoteBackend(RemoteDomains):
 
         subscription = self._client.subscription(QmpEvent, put, over, qmp_events_lost)
         beginning = self._client.begin("qmp_events", subscription=subscription, domain=domain, timeout=timeout)
-        running.carried_by(lambda _: self._client.cancel(beginning), self._client.deliverer)
+        running.carried_by(
+            lambda _: self._client.cancel(beginning), self._client.deliverer, self.completer
+        )
         return beginning.map(lambda _: running)
 
     def console(self, domain: DomainRef, kind: ConsoleType | None = None, number: int = 0) -> int:

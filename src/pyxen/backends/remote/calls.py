@@ -34,7 +34,7 @@ from pyxen.backends.remote.streams import Stream
 from pyxen.backends.remote.values import Malformed, codec_of, decoded
 from pyxen.config import DomainConfig
 from pyxen.errors import ConnectFailed, Error, OperationFailed, UnsupportedFeature
-from pyxen.operation import Operation
+from pyxen.operation import Operation, completing
 
 __all__ = ["AboutCall", "Calls"]
 
@@ -138,8 +138,9 @@ class Calls:
         self._deliveries.put(None)
 
     def _deliver(self) -> None:
-        while (call := self._deliveries.get()) is not None:
-            shielded(call)
+        with completing(self):
+            while (call := self._deliveries.get()) is not None:
+                shielded(call)
 
     # On the link's thread
 

@@ -193,7 +193,9 @@ class Client:
             check_spared(operation.verb, domain.domid, domain.uuid)
         pending = Pending(verb, operation, None, subscription, allow)
         number, answers = self._send(verb, arguments, pending, stream)
-        operation.carried_by(lambda stopping: self._stop(number, stopping.stopped), self._calls.deliverer)
+        operation.carried_by(
+            lambda stopping: self._stop(number, stopping.stopped), self._calls.deliverer, self.completer
+        )
         try:
             self._answer(verb, answers)
         except BaseException as error:
@@ -263,6 +265,11 @@ class Client:
     def deliverer(self) -> threading.Thread:
         """The thread on which operations end and items arrive."""
         return self._calls.deliverer
+
+    @property
+    def completer(self) -> object:
+        """What completes operations; see `pyxen.operation.completing`."""
+        return self._calls
 
     def cancel(self, operation: Operation[Any]) -> None:
         """Stop the call of an operation, even if the operation has ended: it may have a subscription that has not."""

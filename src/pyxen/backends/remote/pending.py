@@ -104,7 +104,9 @@ class Subscription:
         except Malformed as error:
             if not self._warned:
                 self._warned = True
-                _LOG.warning("pyxen %s here is older than there: update it: %s, which counts as lost", VERSION, error)
+                _LOG.warning(
+                    "what came counts as lost: %s: pyxen %s here is older than there: update it", error, VERSION
+                )
             return self._lost_items(1)
 
     def _deliver(self, items: Sequence[Any], size: int) -> None:

@@ -14,7 +14,7 @@ import stat
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from pyxen._common.shortage import shortage
 from pyxen.backends.remote.link import Link
@@ -303,11 +303,26 @@ class Stream:
         return False
 
 
-class Streams:
-    """The streams of a link."""
+class Room(Protocol):
+    """How many streams there may be."""
 
-    def __init__(self, link: Link) -> None:
-        self._link = link
+    def take(self, count: int, timeout: float) -> bool:
+        """Take room for so many; tell whether it was there in time."""
+
+    def give(self, count: int) -> None:
+        """Give it back."""
+
+
+class Streams:
+    """The streams of a link.
+
+    Args:
+        link: The link.
+        room: What they share with those of other links; None is no bound.
+    """
+
+    def __init__(self, link: Link, room: Room | None = None) -> None:
+        self._link, self._room = link, room
         self._lock = threading.Lock()
         self._open: dict[int, Stream] = {}
 
@@ -326,20 +341,32 @@ class Streams:
         own: bool = False,
         flush: float | None = None,
     ) -> Stream:
-        """Begin a stream; the arguments are those of `Stream`."""
+        """Begin a stream; the arguments are those of `Stream`.
+
+        Raises:
+            OperationFailed: There are too many, or there is no descriptor or no thread. Its descriptors are closed.
+        """
         with self._lock:
-            stream = Stream(
-                self._link,
-                call,
-                source=source,
-                sink=sink,
-                both=both,
-                serves=serves,
-                as_one=as_one,
-                own=own,
-                flush=flush,
-                on_end=lambda: self._forget(call),
-            )
+            if self._room is not None and not self._room.take(1, 0):
+                for fd in {source, sink, both} - {None}:
+                    os.close(fd)
+                raise OperationFailed("too many consoles and transfers of one user are open there: close one first")
+            try:
+                stream = Stream(
+                    self._link,
+                    call,
+                    source=source,
+                    sink=sink,
+                    both=both,
+                    serves=serves,
+                    as_one=as_one,
+                    own=own,
+                    flush=flush,
+                    on_end=lambda: self._forget(call),
+                )
+            except BaseException:
+                self._give_back()
+                raise
             self._open[call] = stream
             return stream
 
@@ -359,4 +386,9 @@ class Streams:
 
     def _forget(self, call: int) -> None:
         with self._lock:
-            self._open.pop(call, None)
+            if self._open.pop(call, None) is not None:
+                self._give_back()
+
+    def _give_back(self) -> None:
+        if self._room is not None:
+            self._room.give(1)

@@ -164,11 +164,18 @@ class XenlightBackend(XenlightHost):
 
         def script() -> Script[DomainRef]:
             found = yield from save.restore(
-                self._context, operation, path, config, paused=paused, allow=allow, autoballoon=autoballoon
+                self._context,
+                operation,
+                path,
+                config,
+                paused=paused,
+                allow=allow,
+                autoballoon=autoballoon,
+                lockfile=self._lockfile,
             )
             return DomainRef(*found)
 
-        return self._context.run(operation, locked(self._context, operation, self._lockfile, autoballoon, script()))
+        return self._context.run(operation, script())
 
     def destroy(self, domain: DomainRef, *, timeout: float | None) -> Operation[None]:
         return self._run("destroy", domain, partial(lifecycle.destroy, uuid=domain.uuid), timeout)

@@ -47,6 +47,7 @@ class DriverBackend(Backend):
         except BaseException:
             self._hypervisor.close()
             raise
+        self.completer = self._context.completer
         self._store = StoreClient(releasing=LIBXL.released)
 
     def close(self) -> None:

@@ -78,7 +78,8 @@ class XenlightHost(Backend):
             opened.callback(self._hypervisor.close)
             self._context = Context(self._hypervisor, workers)
             opened.callback(self._context.close)
-            self._threaded_operations = ThreadedOperations(self._context)
+            self.completer = self._context.completer
+            self._threaded_operations = ThreadedOperations(self._context, self.completer)
             self._watcher = Watcher(self._hypervisor.glance)
             self._store = StoreClient(releasing=LIBXL.released)
             opened.pop_all()

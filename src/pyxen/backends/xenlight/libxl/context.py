@@ -538,6 +538,11 @@ class Context:
         self._lifeline.forked()
         lib.libxl_postfork_child_noexec(self.pointer)
 
+    @property
+    def completer(self) -> object:
+        """What completes its operations; see `pyxen.operation.completing`."""
+        return self._event_loop
+
     def _running(self) -> list[Operation[Any]]:
         return self._event_loop.running()
 

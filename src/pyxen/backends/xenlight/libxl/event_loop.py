@@ -136,7 +136,7 @@ class EventLoop:
 
     def submit(self, operation: Operation[T], script: Script[T]) -> Operation[T]:
         """Start a script. Its end ends the operation."""
-        operation.carried_by(self._stop_later, self._thread)
+        operation.carried_by(self._stop_later, self._thread, self)
         # One without any time, which only looks, is to look once. So only a deadline that passes from now on counts.
         deadline = operation.deadline
         if deadline is not None and deadline <= time.monotonic():
@@ -197,7 +197,7 @@ class EventLoop:
 
     def _run(self) -> None:
         try:
-            with completing():
+            with completing(self):
                 self._loop()
         except BaseException as error:
             # No caller may be left waiting for a thread that has ended.

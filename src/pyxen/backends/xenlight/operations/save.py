@@ -31,6 +31,7 @@ from pyxen.backends.xenlight.operations.lifecycle import (
 from pyxen.backends.xenlight.operations.names import check_uuid, reserved_name, reserved_uuid
 from pyxen.backends.xenlight.operations.room import await_memory
 from pyxen.backends.xenlight.operations.suspend import Asked, go_on, let_go_on, stuck
+from pyxen.backends.xenlight.operations.xl_lock import locked
 from pyxen.config import DomainConfig
 from pyxen.errors import Error, InvalidArgument, OperationFailed
 from pyxen.operation import Operation
@@ -176,10 +177,11 @@ def restore(
     paused: bool,
     allow: Allow | None = None,
     autoballoon: bool | None = None,
+    lockfile: str | None = None,
 ) -> Script[tuple[int, UUID]]:
     """Create a domain from a file, as ``xl restore``, and return its domid and uuid. A failure leaves nothing.
 
-    A slow disk, or a slow `allow`, holds up this operation only.
+    A slow disk, or a slow `allow`, holds up this operation only: xl's lock is taken when the configuration is known.
 
     Args:
         context: The libxl context to use.
@@ -190,6 +192,7 @@ def restore(
         allow: Called with the configuration before anything is created; it refuses by returning False or raising. It
             runs on a thread of its own.
         autoballoon: Whether dom0 gives up memory for it; None: as the host is set up.
+        lockfile: xl's lock, for `locked`.
     """
     found: list[tuple[Received, Stream, Callable[[], float]]] = []
 
@@ -205,12 +208,9 @@ def restore(
         _check_wanted(operation)
         received, stream, passed = found[0]
         new = override is not None and override.uuid is None
+        making = restored(context, operation, received, stream, new=new, paused=paused, autoballoon=autoballoon)
         with operation.measured(passed):
-            return (
-                yield from restored(
-                    context, operation, received, stream, new=new, paused=paused, autoballoon=autoballoon
-                )
-            )
+            return (yield from locked(context, operation, lockfile, autoballoon, making))
 
 
 def _opened(operation: Operation[Any], path: str) -> tuple[int, savefile.Head]:

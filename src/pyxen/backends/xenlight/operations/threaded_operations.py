@@ -111,10 +111,16 @@ class _Step(Operation[T]):
 
 
 class ThreadedOperations:
-    """The threaded operations of one context. Close them before the context, which they need to undo their work."""
+    """The threaded operations of one context. Close them before the context, which they need to undo their work.
 
-    def __init__(self, context: Context) -> None:
+    Args:
+        context: The context.
+        completer: What completes the scripts that are their steps; see `pyxen.operation.completing`.
+    """
+
+    def __init__(self, context: Context, completer: object = None) -> None:
         self._context = context
+        self._completer = completer
         self._gate = threading.RLock()  # reentrant: a signal handler may close the host, or begin an operation
         self._running: dict[Operation[Any], threading.Thread] = {}
         self._closed = False
@@ -129,19 +135,19 @@ class ThreadedOperations:
         """
         threaded = ThreadedOperation(self._context, operation)
         thread = JoinableThread(target=self._run, args=[threaded, work], name=f"pyxen-{operation.verb}", daemon=True)
-        operation.carried_by(threaded.stop, thread)
+        operation.carried_by(threaded.stop, thread, self._completer)
         try:
             if self._process != os.getpid():  # check first: a thread that the fork did not copy may hold the gate
                 message = f"{operation.verb}: the host was opened before a fork: open it again"
                 raise HostClosed(message)
             with self._gate:
-                if self._closed:
+                if self._is_closed():
                     message = f"{operation.verb}: the host is closed, or was opened before a fork: open it again"
                     raise HostClosed(message)
                 self._running[operation] = thread
                 with shortage(OperationFailed, f"{operation.verb}: cannot start a thread"):
                     thread.start()
-                if self._closed:  # by a signal handler, which could not wait for it
+                if self._is_closed():  # by a signal handler meanwhile, which could not wait for it
                     operation.stop("closed")
         except BaseException as error:
             if thread.ident is None:  # Ctrl-C, or the limit on threads is reached
@@ -163,6 +169,9 @@ class ThreadedOperations:
         for thread in running.values():
             if thread is not threading.current_thread() and thread.ident is not None:  # a signal handler may be early
                 thread.join()
+
+    def _is_closed(self) -> bool:
+        return self._closed
 
     def _run(self, threaded: ThreadedOperation, work: Callable[[ThreadedOperation], T]) -> None:
         operation = threaded.operation
