@@ -508,9 +508,9 @@ class Calls:
         """Make a call that changes something and cannot be stopped."""
         return make()
 
-    def attempt(self, make: Callable[[Callable[[], None]], T]) -> T:
-        """Make a call that changes something in steps. Before each, it calls the function that it gets."""
-        return make(lambda: None)
+    def attempt(self, make: Callable[[Callable[[bool], None]], T]) -> T:
+        """Make a call that changes something in steps. It calls the function that it gets before each; see `pyxen.aio`."""
+        return make(lambda _: None)
 
     def finish_each(self, begins: Sequence[Callable[[], Operation[Any]]]) -> list[Error | None]:
         """Begin operations, wait for all, and return the error of each, or None. Ctrl-C undoes all.

@@ -107,7 +107,10 @@ class XenstoreTransaction(XenstoreNodes):
 
 
 def transact(
-    store: Store, function: Callable[[XenstoreTransaction], T], tries: int, go_on: Callable[[], None] = lambda: None
+    store: Store,
+    function: Callable[[XenstoreTransaction], T],
+    tries: int,
+    go_on: Callable[[bool], None] = lambda _: None,
 ) -> T:
     """Call a function in a transaction, until it can be committed; see `Xenstore.transaction`.
 
@@ -115,7 +118,8 @@ def transact(
         store: The store.
         function: The function.
         tries: How often to call it.
-        go_on: Called before each call and before the commit. What it raises ends the transaction: nothing is changed.
+        go_on: Called before each call with False, and before the commit with True. What it raises ends the transaction:
+            nothing is changed.
     """
     check_tries(tries)
     check_function(function, "the function of a transaction", _TRANSACTION)
@@ -124,13 +128,13 @@ def transact(
         if attempt:
             time.sleep(pause * random.random())  # noqa: S311 (so that two programs do not meet again)
             pause = min(2 * pause, _LONGEST_PAUSE)
-        go_on()
+        go_on(False)  # noqa: FBT003 (the type of a function has no names)
         begun = store.begin()
         transaction = XenstoreTransaction(begun)
         try:
             result = function(transaction)
             check_answer(result, "the function of a transaction", _TRANSACTION)
-            go_on()
+            go_on(True)  # noqa: FBT003 (as above)
         except BaseException:
             begun.abort()
             raise

@@ -49,6 +49,7 @@ __all__ = [
     "terminal_by_libxl",
     "through_libxl",
     "use_extension",
+    "when_a_pool_is_made",
     "without_loops",
     "write_as_json_c",
 ]
@@ -152,6 +153,19 @@ def has_lifeline(host: Host) -> bool:
     backend: Any = host._backend
     found = backend._context._lifeline._socket
     return found is not None and os.get_blocking(found.fileno())
+
+
+def when_a_pool_is_made(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], object]) -> None:
+    """Let something happen when libxl has made a CPU pool, and before pyxen looks whether xenstored has it."""
+    from pyxen.backends.xenlight.operations.effects import check_written
+
+    place = "pyxen.backends.xenlight.operations.cpupools.check_written"
+
+    def then(*given: Any) -> None:
+        happens()
+        check_written(*given)
+
+    monkeypatch.setattr(place, then)
 
 
 def after_the_check_of_answers(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], object]) -> None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import signal
 
 import pytest
 
 import pyxen
 from pyxen import CpuSet, Domain, Host, InvalidArgument, OperationFailed, Scheduler, UnsupportedFeature
-from pyxen.errors import GuestTimeout
+from pyxen.errors import ConnectFailed, GuestTimeout, XenstoreError
 from tests.offhost.conftest import Configure
 from tests.offhost.host import OffHost
-from tests.offhost.internals import let_dom0_use
+from tests.offhost.internals import let_dom0_use, when_a_pool_is_made
 from tests.offhost.store import StoreError
 from tests.offhost.sweep import bounded
 from tests.offhost.world import How, Kind
@@ -146,6 +148,41 @@ def test_a_create_that_fails_leaves_no_pool(offhost: OffHost, host: Host) -> Non
         ):
             host.cpupools.create("batch", cpus="2-3")
         assert [info.cpus for info in host.cpupools.list()] == [CpuSet("0-1")]
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_pool_that_is_made_while_xenstored_hangs_is_taken_back_or_told_of(
+    offhost: OffHost, host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    when_a_pool_is_made(monkeypatch, lambda: offhost.signal_xenstored(signal.SIGSTOP))
+    try:
+        found = bounded(lambda: host.cpupools.create("batch"))()
+    finally:
+        offhost.signal_xenstored(signal.SIGCONT)
+    assert not found.late, found.late
+    assert isinstance(found.error, ConnectFailed)
+    assert "the CPU pool 1 is gone again, but maybe not /local/pool/1 in xenstore: remove it" in str(found.error)
+    assert [info.number for info in host.cpupools.list()] == [0]
+    host.xenstore.remove("/local/pool/1")
+    assert offhost.left() == []
+
+
+def test_a_pool_that_cannot_be_taken_back_is_told_of(
+    offhost: OffHost, host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with contextlib.ExitStack() as failing:
+
+        def fail() -> None:
+            host.xenstore.remove("/local/pool/1")
+            # Xen tells of the pools, and does not destroy this one.
+            failing.enter_context(offhost.world.failing("sysctl.cpupool_op", errno.EBUSY, nth=4, times=1))
+
+        when_a_pool_is_made(monkeypatch, fail)
+        with pytest.raises(XenstoreError) as raised:
+            host.cpupools.create("batch")
+    assert "the CPU pool 1 is left: destroy it" in str(raised.value)
+    host.cpupools[1].destroy()
+    assert offhost.left() == []
 
 
 def _before_create(offhost: OffHost, host: Host) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import threading
@@ -12,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 import pyxen
-from pyxen.errors import ConnectFailed, Error, OperationCancelled
+from pyxen.errors import ConnectFailed, Error, OperationCancelled, OperationFailed
 from tests.forks import told_by_a_child
 from tests.offhost.host import OffHost, children, until
 from tests.offhost.internals import after_the_check_of_answers, has_lifeline
@@ -241,3 +242,20 @@ def test_what_only_xen_is_asked_does_not_wait_for_xenstored(offhost: OffHost, ho
             assert listed.result(60)
     finally:
         offhost.signal_xenstored(signal.SIGCONT)
+
+
+@pytest.mark.parametrize("nth", range(1, 9))
+def test_a_request_that_libxl_sends_half_holds_up_nobody(
+    offhost: OffHost, host: pyxen.Host, config: Configure, nth: int
+) -> None:
+    """4.17's xenstored waits for the rest, as long as the connection is open; libxl has given it up."""
+    web = host.create(config())
+    web.rename("shop")
+    with offhost.world.failing("xenstore.send", errno.EIO, nth=nth, times=1), contextlib.suppress(OperationFailed):
+        web.rename("web")
+    with pyxen.connect("xenlight:///") as other:
+        assert other.domains[web.domid].info().domid == web.domid
+    web.rename("again")
+    assert web.info().name == "again"
+    works(offhost, host, config(name="after"))
+    assert has_lifeline(host)

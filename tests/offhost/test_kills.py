@@ -91,6 +91,9 @@ def test_xenstored_stops_and_goes_on(offhost: OffHost, config: Configure, verb: 
         found = outcome()
         assert not found.late, found.late
         assert found.error is None or isinstance(found.error, OperationTimeout)
+        effect = VERBS[verb].effect
+        assert found.error is not None or effect is None or effect(sweep), "it succeeds without an effect"
+        sweep.put_away()
         works(offhost, sweep.host, config(name="after"))
 
 

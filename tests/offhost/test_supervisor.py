@@ -12,7 +12,7 @@ import pytest
 import pyxen
 from pyxen import Brake, DomainConfig, Outcome, Supervisor
 from tests.offhost.host import OffHost, until
-from tests.offhost.world import Reason
+from tests.offhost.world import How, Kind, Reason
 
 Configure = Callable[..., DomainConfig]
 
@@ -71,3 +71,43 @@ def test_a_guest_that_cannot_be_destroyed_is_told_of(
     assert [info.domid for info in host.list()] == [0, web.domid]
     web.destroy()
     assert offhost.left() == []
+
+
+FIRST = 8
+"""How many calls of the supervisor's are tried; the first of them are those that find out that a guest has ended."""
+
+
+@pytest.mark.parametrize("how", [How.FAIL, How.DENY, How.TEAR, How.CUT])
+@pytest.mark.parametrize("kind", [Kind.REQUESTS, Kind.HYPERCALLS])
+def test_the_end_of_a_guest_is_noticed_whatever_call_fails(
+    offhost: OffHost, host: pyxen.Host, config: Configure, outcomes: Queue[Outcome], kind: Kind, how: How
+) -> None:
+    if kind is Kind.HYPERCALLS and how is not How.FAIL:
+        return
+    error = errno.EAGAIN if how is How.DENY else errno.EIO
+    for nth in range(1, FIRST + 1):
+        web = host.create(config(on_reboot="restart"), timeout=20)
+        with offhost.world.sweeping(kind, nth, error, how) as swept:
+            offhost.shut_down(web.domid, Reason.REBOOT)
+            outcome = outcomes.get(timeout=60)
+        assert swept.pid, f"it makes no {nth} calls"
+        assert outcome.domid == web.domid
+        assert outcome.error is None, f"call {nth}, {swept.what}: {outcome.error}"
+        host.domains["web"].destroy(timeout=20)
+        while not outcomes.empty():
+            outcomes.get_nowait()
+
+
+def test_a_guest_that_xenstore_tells_no_name_of_is_warned_of(
+    offhost: OffHost,
+    host: pyxen.Host,
+    config: Configure,
+    outcomes: Queue[Outcome],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    web = host.create(config(on_reboot="restart"))
+    host.xenstore.remove(f"/local/domain/{web.domid}/name")
+    offhost.shut_down(web.domid, Reason.REBOOT)
+    until(lambda: "it has no name in xenstore" in caplog.text, "nothing is told")
+    assert outcomes.empty()
+    web.destroy()

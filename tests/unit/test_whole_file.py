@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
+import socket
+import struct
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -159,15 +164,214 @@ def test_a_way_in_circles_is_no_endless_one(tmp_path: Path) -> None:
         whole_file.write_whole(tmp_path / "a", b"")
 
 
-def test_without_proc_a_new_file_is_private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = open
+def _run(program: str, **how: Any) -> subprocess.CompletedProcess[str]:
+    head = "import os, sys\nfrom tests.unit.test_whole_file import CONFIG, DUMPS\n"
+    given = [sys.executable, "-B", "-c", head + program]
+    return subprocess.run(given, stderr=subprocess.PIPE, text=True, check=False, timeout=60, **how)
 
-    def no_proc(name: object, *args: object, **how: object) -> object:
-        if name == "/proc/self/status":
-            raise FileNotFoundError
-        return real(name, *args, **how)  # type: ignore[call-overload]
 
-    monkeypatch.setattr(whole_file, "open", no_proc, raising=False)
-    with contextlib.suppress(FileNotFoundError):
-        whole_file.write_whole(tmp_path / "new", b"x")
-    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o600
+@pytest.mark.parametrize("name", ["/dev/stdout", "/proc/self/fd/1", "/dev/fd/1", "/proc/thread-self/fd/1", "link"])
+@pytest.mark.parametrize("kind", DUMPS)
+def test_what_is_open_is_written_from_where_it_is(tmp_path: Path, name: str, kind: str) -> None:
+    """The output of a program goes into a file; nothing of it is lost."""
+    if name == "link":
+        (tmp_path / "link").symlink_to("/dev/stdout")
+    out = tmp_path / "out"
+    path = str(tmp_path / name)  # an absolute name stays as it is
+    program = f"print('before', flush=True)\nDUMPS[{kind!r}](CONFIG, {path!r})\nprint('afterwards')\n"
+    with out.open("w") as file:
+        done = _run(program, stdout=file)
+    assert done.returncode == 0, done.stderr
+    text = out.read_text()
+    assert text.startswith("before\n")
+    assert "web1" in text
+    assert text.endswith("afterwards\n")
+
+
+def test_what_is_open_needs_no_name(tmp_path: Path) -> None:
+    ends = socket.socketpair()
+    with ends[0], ends[1], (tmp_path / "file").open("w+b") as file:
+        (tmp_path / "file").unlink()
+        for fd in (file.fileno(), ends[0].fileno()):
+            whole_file.write_whole(f"/dev/fd/{fd}", b"data")
+        file.seek(0)
+        assert (file.read(), ends[1].recv(9)) == (b"data", b"data")
+    assert os.listdir(tmp_path) == []
+
+
+@needs_root
+def test_what_the_shell_of_another_user_has_opened_is_written(shared: Path) -> None:
+    """As `sudo pyxen convert web1.xml -o /dev/stdout > /tmp/web1.cfg`."""
+    out = shared / "out"
+    with out.open("w") as file:
+        os.chown(out, NOBODY, NOBODY)
+        done = _run("DUMPS['xlcfg'](CONFIG, '/dev/stdout')", stdout=file)
+    assert (done.returncode, "web1" in out.read_text()) == (0, True), done.stderr
+
+
+def test_what_is_open_for_reading_only(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("precious")
+    with (tmp_path / "file").open() as file:
+        path = f"/dev/fd/{file.fileno()}"
+        with pytest.raises(OSError, match="Bad file descriptor") as caught:
+            whole_file.write_whole(path, b"data")
+    assert caught.value.filename == path
+    with pytest.raises(OSError, match=r"No such file|Bad file descriptor"):
+        whole_file.write_whole("/dev/fd/999999", b"data")
+    assert (tmp_path / "file").read_text() == "precious"
+
+
+def test_what_another_process_has_open(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with out.open("w") as file:
+        sleeper = subprocess.Popen(["sleep", "60"], stdout=file)
+    before = out.stat().st_ino
+    try:
+        whole_file.write_whole(f"/proc/{sleeper.pid}/fd/1", b"data")
+    finally:
+        sleeper.kill()
+        sleeper.wait(30)
+    assert (out.read_bytes(), out.stat().st_ino) == (b"data", before)
+
+
+@needs_root
+@pytest.mark.parametrize("whose", [NOBODY, 0])
+def test_a_file_in_a_folder_that_is_not_writable(whose: int) -> None:
+    """A user who may write this file only; what is written is shorter than what was there."""
+    folder = _reachable_folder()
+    try:
+        file = folder / "web1.cfg"
+        file.write_text("older\n" * 1000)
+        os.chown(file, whose, NOBODY)
+        file.chmod(0o660)
+        before = file.stat()
+        done = _as_nobody(file)
+        assert done.returncode == 0, done.stderr
+        after = file.stat()
+        assert (after.st_ino, after.st_mode, after.st_uid) == (before.st_ino, before.st_mode, before.st_uid)
+        assert file.read_text() == xlcfg.dumps(CONFIG)
+        file.chmod(0o440)
+        assert "Permission denied" in _as_nobody(file).stderr
+    finally:
+        shutil.rmtree(folder)
+
+
+def _as_nobody(file: Path) -> subprocess.CompletedProcess[str]:
+    """Write a file as another user than root."""
+    return _run(f"os.setgroups([])\nos.setgid({NOBODY})\nos.setuid({NOBODY})\nDUMPS['xlcfg'](CONFIG, {str(file)!r})\n")
+
+
+def _reachable_folder() -> Path:
+    """Return a new folder that every user can reach; those of pytest are private."""
+    folder = Path(tempfile.mkdtemp(prefix="pyxen-whole-"))
+    folder.chmod(0o755)
+    return folder
+
+
+@needs_root
+def test_the_owner_stays_where_only_root_could_give_the_file_away() -> None:
+    folder = _reachable_folder()
+    try:
+        file = folder / "web1.cfg"
+        file.touch()
+        file.chmod(0o660)
+        os.chown(file, 0, NOBODY)
+        os.chown(folder, NOBODY, NOBODY)
+        done = _as_nobody(file)
+        assert done.returncode == 0, done.stderr
+        assert (file.stat().st_uid, "web1" in file.read_text()) == (0, True)
+        assert os.listdir(folder) == ["web1.cfg"]
+    finally:
+        shutil.rmtree(folder)
+
+
+@needs_root
+def test_a_file_that_is_mounted(tmp_path: Path) -> None:
+    """As a container has files of its host."""
+    source, mounted = tmp_path / "source", tmp_path / "mounted"
+    source.write_text("older\n" * 1000)
+    mounted.touch()
+    with contextlib.ExitStack() as undo:
+        if subprocess.run(
+            ["mount", "--bind", source, mounted], capture_output=True, check=False, timeout=60
+        ).returncode:
+            pytest.skip("nothing can be mounted here")
+        undo.callback(subprocess.run, ["umount", "-l", mounted], check=True, timeout=60)
+        xlcfg.dump(CONFIG, mounted)
+    assert source.read_text() == xlcfg.dumps(CONFIG)
+    assert sorted(os.listdir(tmp_path)) == ["mounted", "source"]
+
+
+@pytest.mark.parametrize("code", sorted(whole_file._CANNOT_BE_REPLACED))
+def test_what_cannot_be_replaced_is_written_in_place(
+    dump: Dump, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    (tmp_path / "old").write_text("older\n" * 1000)
+    before = (tmp_path / "old").stat().st_ino
+    monkeypatch.setattr(os, "rename", refuse)
+    dump(CONFIG, tmp_path / "old")
+    with pytest.raises((OSError, typer.Exit)):
+        dump(CONFIG, tmp_path / "new")
+    assert os.listdir(tmp_path) == ["old"]
+    assert (tmp_path / "old").stat().st_ino == before
+    assert "older" not in (tmp_path / "old").read_text()
+
+
+def test_a_second_name_stays(dump: Dump, tmp_path: Path) -> None:
+    (tmp_path / "one").write_text("older\n" * 1000)
+    os.link(tmp_path / "one", tmp_path / "other")
+    dump(CONFIG, tmp_path / "one")
+    assert (tmp_path / "one").samefile(tmp_path / "other")
+    assert "web1" in (tmp_path / "other").read_text()
+    assert "older" not in (tmp_path / "other").read_text()
+
+
+def test_no_second_name_leads_elsewhere_from_where_everybody_writes(dump: Dump, tmp_path: Path, shared: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    os.link(victim, shared / "web1.cfg")
+    dump(CONFIG, shared / "web1.cfg")
+    assert victim.read_text() == "precious"
+    assert "web1" in (shared / "web1.cfg").read_text()
+
+
+def _acl(user: int, permissions: int) -> bytes:
+    """Return an access list as the kernel has it: the owner, one more user, the group, the mask, and others."""
+    none = 0xFFFFFFFF
+    entries = [(1, 6, none), (2, permissions, user), (4, 0, none), (16, permissions, none), (32, 0, none)]
+    return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *each) for each in entries)
+
+
+def _set_or_skip(path: Path, attribute: str, value: bytes) -> None:
+    try:
+        os.setxattr(path, attribute, value)
+    except OSError as error:
+        pytest.skip(f"the file system has no {attribute}: {error.strerror}")
+
+
+def test_attributes_and_access_lists_are_kept(dump: Dump, tmp_path: Path) -> None:
+    old = tmp_path / "old"
+    old.touch()
+    _set_or_skip(old, "user.note", b"mine")
+    _set_or_skip(old, "system.posix_acl_access", _acl(NOBODY, 4))
+    before = {each: os.getxattr(old, each) for each in os.listxattr(old)}, old.stat().st_mode
+    inode = old.stat().st_ino
+    dump(CONFIG, old)
+    assert ({each: os.getxattr(old, each) for each in os.listxattr(old)}, old.stat().st_mode) == before
+    assert old.stat().st_ino != inode
+
+
+def test_access_lists_of_folders_are_for_new_files(dump: Dump, tmp_path: Path) -> None:
+    old, new, other = (tmp_path / name for name in ("old", "new", "other"))
+    old.touch()
+    old.chmod(0o640)
+    _set_or_skip(tmp_path, "system.posix_acl_default", _acl(NOBODY, 4))
+    other.touch()
+    dump(CONFIG, new)
+    dump(CONFIG, old)
+    acl = "system.posix_acl_access"
+    assert (os.getxattr(new, acl), new.stat().st_mode) == (os.getxattr(other, acl), other.stat().st_mode)
+    assert (os.listxattr(old), old.stat().st_mode & 0o777) == ([], 0o640)

@@ -33,13 +33,14 @@ _LOG = logger("pyxen.aio")
 
 _STAYS = "Cancelled, but it had already succeeded and cannot be undone: %s stays"
 
+_NOT_ENDED: Final = "Cancelled, but a commit that had begun has not ended in %s s: it may still be made"
 _NO_THREAD = "cannot start a thread"
 _THREADS: Final = 16  # so that some that are slow, such as over a link, do not hold up the others
 _STEPPING: Final = 4  # more would only get in each other's way: they change the same store
 _NOTICED: Final = 0.05
 """Seconds that an operation waits for a thread before that counts."""
 _PATIENCE: Final = 5.0
-"""Seconds that a close waits for threads that do not serve the host's own work: they may never come back."""
+"""Seconds to wait for threads that may never come back: those of users' functions, of openings, and of a commit."""
 
 
 class Calls:
@@ -60,6 +61,8 @@ class Calls:
         self._closing: _Closing | None = None
         self._gate = threading.Lock()  # two loops may close the host at once
         self._process = os.getpid()
+        self.completer: object = None
+        """What completes the operations of the host; see `pyxen.operation.completing`. None while it is not open."""
 
     @property
     def opening(self) -> bool:
@@ -90,28 +93,42 @@ class Calls:
         """
         return await _ended(self._submit(self._looks, make))
 
-    async def attempt(self, make: Callable[[Callable[[], None]], T]) -> T:
+    async def attempt(self, make: Callable[[Callable[[bool], None]], T]) -> T:
         """Await a call that changes something in steps. If the task is cancelled, it ends before its next step.
 
+        The cancel waits for a step that changes something, for a while. It does not wait for another, which may be a
+        function of the user's, and which may wait for what the cancelled task does next.
+
         Args:
-            make: Makes the change, on a thread. It calls the function that it gets before each step, which raises if
-                the change is no longer wanted.
+            make: Makes the change, on a thread. It calls the function that it gets before each step, with whether that
+                step changes something. This raises if the change is no longer wanted.
 
         Raises:
             HostClosed: The host was closed, or belongs to the parent process.
             OperationFailed: No thread can be started.
         """
-        unwanted = threading.Event()
+        lock, unwanted, changing = threading.Lock(), False, False
 
-        def go_on() -> None:
+        def go_on(changes: bool) -> None:
+            nonlocal changing
             self._check_open()
-            if unwanted.is_set():
-                raise OperationCancelled("cancelled before it was done")
+            with lock:  # a cancel comes either before the step, or finds that it has begun
+                if unwanted:
+                    raise OperationCancelled("cancelled before it was done")
+                changing = changes
 
         answer = self._submit(self._steps, partial(make, go_on))
         self._stepping.add(answer)
         answer.add_done_callback(self._stepping.discard)
-        return await _ended(answer, unwanted.set)
+        try:
+            await done(answer)
+        except BaseException:
+            with lock:
+                unwanted = True
+            if not answer.cancel() and changing and isinstance(sys.exception(), asyncio.CancelledError):
+                await _patiently(answer)
+            raise
+        return answer.result()
 
     async def finish(self, begin: Callable[[], Operation[T]], *, undo: Callable[[T], object] | None = None) -> T:
         """Begin an operation and await its end. If the task is cancelled, the operation is undone first.
@@ -124,8 +141,9 @@ class Calls:
             HostClosed: The host was closed, or belongs to the parent process.
             OperationFailed: No thread can be started.
         """
-        check_may_wait()  # a loop that runs in a callback of an operation would hold up what it waits for
-        call: _Call[T] = _Call(self, begin, partial(self._submit, self._begins), undo)
+        # A loop that runs in a callback of an operation would hold up what it waits for.
+        check_may_wait(completer=self.completer)
+        call: _Call[T] = _Call(self, begin, undo)
         try:
             return await call.result(lost=lambda: self._abandon(call))
         except asyncio.CancelledError:
@@ -145,7 +163,7 @@ class Calls:
             HostClosed: The host was closed, or belongs to the parent process.
             OperationFailed: No thread can be started.
         """
-        check_may_wait()
+        check_may_wait(completer=self.completer)
         calls: list[_Call[Any]] = []
         errors: list[Error | None] = []
 
@@ -154,7 +172,7 @@ class Calls:
 
         try:
             for begin in begins:
-                calls.append(_Call(self, begin, partial(self._submit, self._begins)))  # noqa: PERF401 (for `abandon`)
+                calls.append(_Call(self, begin))  # noqa: PERF401 (for `abandon`)
             for call in calls:
                 try:
                     await call.result(lost=abandon)
@@ -182,12 +200,17 @@ class Calls:
             OperationFailed: No thread can be started.
         """
         self._check_open()
-        call = _Call(self, lambda: _completed(get()), _on_own_thread, give_back)
+        getting = _Getting(self, get, give_back)
         try:
-            return await call.result(lost=lambda: self._leave(call))
-        except (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt):
-            self._leave(call)
+            await done(getting.answer, lambda: self._leave(getting))
+        except BaseException:  # also one that ends the loop
+            self._leave(getting)
             raise
+        return getting.answer.result()
+
+    def begin(self, call: Callable[[], T]) -> Future[T]:
+        """Begin an operation on a thread."""
+        return self._submit(self._begins, call)
 
     def undo(self, call: Callable[[], object]) -> None:
         """Make a call that undoes something, on a thread of its own, or of a pool, whose threads have less time."""
@@ -211,10 +234,10 @@ class Calls:
         Raises:
             RuntimeError: A loop runs here in a callback of an operation. The host stays open.
         """
-        check_may_wait("close", "the host stays open. Close it on another thread")
         if self._process != os.getpid():
             last()  # a forked child does not have the threads, so there is nothing to wait for
             return
+        check_may_wait("close", "the host stays open. Close it on another thread", completer=self.completer)
         with self._gate:
             first = self._closing is None
             closing = self._closing = self._closing or _Closing(lambda: self._close(last))
@@ -241,8 +264,8 @@ class Calls:
     def _abandon(self, call: _Call[Any]) -> Future[None]:
         return _kept(self._abandoned, call.abandon())
 
-    def _leave(self, call: _Call[Any]) -> None:
-        _kept(self._left, call.abandon())
+    def _leave(self, getting: _Getting[Any]) -> None:
+        _kept(self._left, getting.leave())
 
     def _submit(self, pool: Executor, call: Callable[[], T]) -> Future[T]:
         """Make a call on a thread of a pool, with the context variables of the caller."""
@@ -261,48 +284,92 @@ def _kept(over: set[Future[None]], one: Future[None]) -> Future[None]:
     return one
 
 
-def _completed(result: T) -> Operation[T]:
-    operation: Operation[T] = Operation("open")
-    operation.set_result(result)
-    return operation
+async def _ended(change: Future[T]) -> T:
+    """Await a change. If the task is cancelled, await its end first; a second cancel does not wait.
 
-
-def _on_own_thread(call: Callable[[], T]) -> Future[T]:
-    """Make a call on a thread of its own, which does not keep the process from ending."""
-    answer: Future[T] = Future()
-    answer.set_running_or_notify_cancel()  # what it gets must be given back, so it cannot be cancelled
-    run = contextvars.copy_context().run
-
-    def make() -> None:
-        try:
-            answer.set_result(run(call))
-        except BaseException as error:  # noqa: BLE001 (it is raised to whoever waits for the answer)
-            answer.set_exception(error)
-
-    with shortage(OperationFailed, _NO_THREAD):
-        threading.Thread(target=make, name="pyxen-aio-open", daemon=True).start()
-    return answer
-
-
-async def _ended(change: Future[T], stop: Callable[[], object] = lambda: None) -> T:
-    """Await a change. If the task is cancelled, stop it and await its end first; a second cancel does not wait.
-
-    Args:
-        change: The change; what has not begun is not made.
-        stop: Asks it to stop.
+    What has not begun is not made.
     """
     try:
         await done(change)
     except asyncio.CancelledError:
-        stop()
         if not change.cancel():
             await done(change)
         raise
     except BaseException:  # nothing can be awaited here
-        stop()
         change.cancel()
         raise
     return change.result()
+
+
+async def _patiently(commit: Future[Any]) -> None:
+    """Await the end of a commit, which has none if xenstored hangs."""
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            await done(commit)
+    except TimeoutError:
+        _LOG.warning(_NOT_ENDED, _PATIENCE)
+
+
+class _Getting(Generic[T]):
+    """Gets something on a thread of its own, which does not keep the process from ending, and gives it back if left.
+
+    Args:
+        calls: The calls of the host.
+        get: Gets it.
+        give_back: Gives it back; may block.
+    """
+
+    def __init__(self, calls: Calls, get: Callable[[], T], give_back: Callable[[T], object]) -> None:
+        self.answer: Future[T] = Future()
+        self._calls = calls
+        self._give_back = give_back
+        self._left = self._given = False
+        self._lock = threading.RLock()  # reentrant: `leave` is called in `set_result` if the loop is closed
+        self._over: Future[None] = Future()
+        run = partial(contextvars.copy_context().run, get)
+        with shortage(OperationFailed, _NO_THREAD):
+            threading.Thread(target=self._run, args=(run,), name="pyxen-aio-open", daemon=True).start()
+
+    def _run(self, get: Callable[[], T]) -> None:
+        try:
+            got = get()
+        except BaseException as error:  # noqa: BLE001 (it is raised to whoever waits for the answer)
+            self._over.set_result(None)
+            self.answer.set_exception(error)
+            return
+        with self._lock:
+            if not self._left:
+                self.answer.set_result(got)
+            self._given = not self._left
+        if not self._given:
+            self._return(got)
+
+    def leave(self) -> Future[None]:
+        """Have it given back, whether it has come or is yet to come, and return at once. It may be called again.
+
+        Returns:
+            A future that is done when it has been given back.
+        """
+        with self._lock:
+            begins, self._left = self._given and not self._left, True
+        if begins:
+            got = self.answer.result()
+            try:
+                self._calls.undo(lambda: self._return(got))
+            except OperationFailed:
+                _LOG.exception(_STAYS, got)
+                self._over.set_result(None)
+        return self._over
+
+    def _return(self, got: T) -> None:
+        try:
+            self._give_back(got)
+        except (DomainNotFound, HostClosed):  # it has ended with what it belongs to
+            pass
+        except Error:
+            _LOG.exception(_STAYS, got)
+        finally:
+            self._over.set_result(None)
 
 
 class _Call(Generic[T]):
@@ -311,7 +378,6 @@ class _Call(Generic[T]):
     Args:
         calls: The calls of the host.
         begin: Begins the operation.
-        on_thread: Makes a call on a thread.
         undo: Undoes its success if the call was abandoned.
     """
 
@@ -319,20 +385,16 @@ class _Call(Generic[T]):
         self,
         calls: Calls,
         begin: Callable[[], Operation[T]],
-        on_thread: Callable[[Callable[[], Operation[T]]], Future[Operation[T]]],
         undo: Callable[[T], object] | None = None,
     ) -> None:
         self._waited = 0.0
-        self._own_thread: threading.Thread | None = None
         called = time.monotonic()
 
         def run() -> Operation[T]:
             self._waited = time.monotonic() - called
-            if on_thread is _on_own_thread:
-                self._own_thread = threading.current_thread()
             return begin()
 
-        self._begun = on_thread(run)
+        self._begun = calls.begin(run)
         self._calls = calls
         self._undo = undo
         self._over: Future[None] = Future()
@@ -393,9 +455,6 @@ class _Call(Generic[T]):
             return
         # It was too late to cancel. Undo on another thread: this one may run the operations, or the loop.
         undo, result = self._undo, operation.result()
-        if threading.current_thread() is self._own_thread:
-            self._undo_success(undo, result)
-            return
         try:
             self._calls.undo(lambda: self._undo_success(undo, result))
         except OperationFailed:

@@ -184,7 +184,8 @@ def _of_next_start(host: Host, domain: Domain, config: DomainConfig) -> DomainCo
 
 def _is_ours(info: DomainInfo, leave: Callable[[DomainInfo], str | None]) -> bool:
     if info.name is None:
-        _LOG.info("domain %d: left alone, it has no name", info.domid)
+        # xenstored may have lost it, or take this process for one that may not read it.
+        _LOG.warning("domain %d: has ended and is left alone, it has no name in xenstore", info.domid)
         return False
     if is_preserved(info.name):
         _LOG.info("%s (%d): left alone, its name is that of a preserved domain", info.name, info.domid)

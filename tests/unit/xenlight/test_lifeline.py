@@ -244,3 +244,17 @@ def test_the_child_of_a_fork_lets_go_of_it(peer: str) -> None:
         calls = [lifeline.forked, lambda: os.readlink(f"/proc/self/fd/{fd}"), lambda: lifeline._socket]
         assert told_by_a_child(calls) == ["None", "'/dev/null'", "None"]
         assert is_for(lifeline, connection)
+
+
+def test_a_connection_that_libxl_has_closed_is_let_go(peer: str) -> None:
+    with contextlib.ExitStack() as stack:
+        lifeline = Lifeline()
+        connection = opened(lifeline, peer, stack)
+        assert not lifeline.let_go()
+        assert is_for(lifeline, connection)
+        os.close(connection.detach())
+        assert lifeline.let_go()
+        assert lifeline._socket is not None
+        assert lifeline._socket.recv(1) == b""
+        lifeline.close()
+        assert not lifeline.let_go()

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from pyxen import libvirtxml
 from pyxen._common.defaults import with_memory
+from pyxen._common.device_kinds import name_of
 from pyxen._common.endings import ended_otherwise, has_ended
 from pyxen._common.preconditions import (
     check_answers,
@@ -42,7 +43,7 @@ from pyxen.backends.libvirt.error_map import broke_the_link
 from pyxen.backends.libvirt.frames import releasing
 from pyxen.backends.libvirt.host_verbs import LibvirtHost
 from pyxen.backends.libvirt.threaded_operations import ThreadedOperation
-from pyxen.config import CpuSet, DomainConfig, Mac, Part, Scheduler, Vif
+from pyxen.config import CpuSet, DomainConfig, Part, Scheduler
 from pyxen.config.device_table import Kind
 from pyxen.errors import DomainNotFound, Error, InvalidArgument, UnsupportedFeature
 from pyxen.features import Feature, lacking
@@ -88,7 +89,7 @@ class LibvirtBackend(LibvirtHost):
     ) -> Operation[DomainRef]:
         """Create a domain. A failed create leaves nothing behind; a domain that appears late is destroyed."""
         self._check_balloon(autoballoon)
-        is_new = config.uuid is None
+        chosen = config.uuid is None
         uuid = config.uuid or uuids.uuid4()
         config = config.replace(uuid=uuid)
         xml = lifecycle.as_xml(config, self._domain_type)
@@ -96,8 +97,7 @@ class LibvirtBackend(LibvirtHost):
         operation: Operation[DomainRef] = Operation("create", config.name, timeout=timeout)
 
         def work(connection: Connection, threaded: ThreadedOperation[DomainRef]) -> DomainRef:
-            if is_new or not lifecycle.is_active(connection, uuid):
-                threaded.asks_for(lifecycle.NewDomain(uuid))
+            threaded.asks_for(uuid, chosen=chosen)
             try:
                 ref = lifecycle.create(connection, xml, paused=paused)
             except VirError as error:
@@ -110,7 +110,7 @@ class LibvirtBackend(LibvirtHost):
             work,
             undo=lifecycle.destroy_if_there,
             late="libvirt cannot stop creating it; pyxen destroys it as soon as it exists",
-            unsure="libvirt may still create it",
+            unsure=f"libvirt may have created it, or do it yet: look for the domain {uuid}",
             secrets=lifecycle.secrets_of(config),
         )
 
@@ -286,22 +286,21 @@ class LibvirtBackend(LibvirtHost):
 
         def work(connection: Connection, threaded: ThreadedOperation[DomainRef]) -> DomainRef:
             if wanted is None:
-                threaded.unsure = "libvirt may still restore it: look for the domain, and destroy it"
-            elif not lifecycle.is_active(connection, wanted):
-                threaded.asks_for(lifecycle.NewDomain(wanted))
+                threaded.unsure = "libvirt may have restored it, or do it yet: look for a new domain"
+            else:
+                threaded.unsure = f"libvirt may have restored it, or do it yet: look for the domain {wanted}"
+                threaded.asks_for(wanted)
             try:
                 with threaded.others() as others:
                     listen = not is_in_this_process(self._uri)  # where the connection for events is another one
                     ref = save.restore(connection, path, xml, wanted, others, paused=paused, listen=listen)
             except VirError as error:
                 raise save.why_not_restored(path, error) or error from None
-            threaded.asks_for(lifecycle.NewDomain(ref.uuid))
             operation.domid = ref.domid
             return ref
 
         late = "libvirt cannot stop restoring it; pyxen destroys it as soon as it exists"
-        unsure = "libvirt may still restore it"
-        return self._start(operation, work, turn=turn, undo=lifecycle.destroy_if_there, late=late, unsure=unsure)
+        return self._start(operation, work, turn=turn, undo=lifecycle.destroy_if_there, late=late)
 
     def core_dump(self, domain: DomainRef, path: str, *, timeout: float | None) -> Operation[None]:
         def work(found: VirDomain) -> None:
@@ -376,18 +375,12 @@ class LibvirtBackend(LibvirtHost):
 
     def attach(self, domain: DomainRef, device: D, *, timeout: float | None) -> Operation[D]:
         self._need(Feature.ATTACH)
-        if isinstance(device, Vif) and device.mac is None:
-            device = device.replace(mac=Mac.random())  # its name, by which it is found if libvirt attaches it late
 
-        def work(connection: Connection, threaded: ThreadedOperation[D]) -> D:
-            def asks() -> None:
-                if devices.names_of(device):
-                    threaded.asks_for(devices.NewDevice(domain, device, self.name))
-
+        def work(connection: Connection, _: ThreadedOperation[D]) -> D:
             found = lifecycle.find(connection, "attach", domain)
             guest = self._reader.one(found).type
             try:
-                return devices.attach(found, domain, self._domain_type, guest, device, self.name, asks)
+                return devices.attach(found, domain, self._domain_type, guest, device, self.name)
             except VirError as error:
                 if broke_the_link(error):
                     raise
@@ -397,7 +390,8 @@ class LibvirtBackend(LibvirtHost):
             devices.detach(lifecycle.find(connection, "detach", domain), domain, attached, self.name)
 
         late = "libvirt cannot stop attaching it; pyxen detaches it as soon as it is attached"
-        unsure = "libvirt may still attach it"
+        what = name_of(device) or f"a new {type(device).__name__}"
+        unsure = f"libvirt may have attached it, or do it yet: look whether the domain {domain.uuid} has {what}"
         return self._start(self._on(domain, "attach", timeout), work, undo=undo, late=late, unsure=unsure)
 
     def detach(self, domain: DomainRef, device: Part | str, *, force: bool, timeout: float | None) -> Operation[None]:
@@ -520,24 +514,32 @@ class LibvirtBackend(LibvirtHost):
             defined.kept(connection, "set_autostart", uuid).setAutostart(autostart)
 
     def start(self, uuid: UUID, *, paused: bool, timeout: float | None) -> Operation[DomainRef]:
-        """Start the defined domain with this uuid. A domain that appears late is destroyed."""
+        """Start the defined domain with this uuid. A domain that appears late is destroyed, or saved again."""
         operation: Operation[DomainRef] = Operation("start", str(uuid), timeout=timeout)
+        was_saved = False
+
+        def undo(connection: Connection, ref: DomainRef) -> None:
+            if was_saved:  # the save has become this domain: nothing else has the guest's memory
+                lifecycle.save_if_there(connection, ref)
+            else:
+                lifecycle.destroy_if_there(connection, ref)
 
         def work(connection: Connection, threaded: ThreadedOperation[DomainRef]) -> DomainRef:
+            nonlocal was_saved
             found = defined.kept(connection, "start", uuid)
             operation.subject = found.name()
-            if found.ID() < 0:
-                threaded.asks_for(lifecycle.NewDomain(uuid))
+            was_saved = defined.has_managed_save(found)
+            threaded.asks_for(uuid)
             try:
-                ref = lifecycle.start(connection, found, paused=paused)
+                ref = lifecycle.start(connection, found, undo, paused=paused)
             except VirError as error:
                 raise self._why_not_started(connection, found, error) or error from None
             operation.domid = ref.domid
             return ref
 
-        late = "libvirt cannot stop starting it; pyxen destroys it as soon as it exists"
-        unsure = "libvirt may still start it"
-        return self._start(operation, work, undo=lifecycle.destroy_if_there, late=late, unsure=unsure)
+        late = "libvirt cannot stop starting it; pyxen destroys it as soon as it exists, or saves it again"
+        unsure = f"libvirt may have started it, or do it yet: look whether the domain {uuid} runs"
+        return self._start(operation, work, undo=undo, late=late, unsure=unsure)
 
     def _why_not_started(self, connection: Connection, found: VirDomain, error: Exception) -> Exception | None:
         try:

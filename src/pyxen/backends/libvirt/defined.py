@@ -10,11 +10,12 @@ from pyxen import libvirtxml
 from pyxen.backends.libvirt.binding import Connection, VirDomain, VirError, number
 from pyxen.backends.libvirt.error_map import is_code, unsupported
 from pyxen.backends.libvirt.lifecycle import as_xml
+from pyxen.backends.libvirt.unanswered import meet
 from pyxen.config import DomainConfig
 from pyxen.errors import DomainExists, DomainNotFound, InvalidState
 from pyxen.records.info import DefinedDomain
 
-__all__ = ["config", "define", "defined", "kept", "undefine"]
+__all__ = ["config", "define", "defined", "has_managed_save", "kept", "undefine"]
 
 _PERSISTENT: Final = number("VIR_CONNECT_LIST_DOMAINS_PERSISTENT")
 _INACTIVE: Final = number("VIR_DOMAIN_XML_INACTIVE") | number("VIR_DOMAIN_XML_SECURE")
@@ -24,6 +25,8 @@ _DOM0: Final = UUID(int=0)
 def define(connection: Connection, config: DomainConfig, domain_type: str, autostart: bool | None) -> DefinedDomain:
     """Define a domain; this replaces the definition with the same uuid or name."""
     named = _look(connection.lookupByName, config.name)
+    if named is not None:
+        meet(UUID(named.UUIDString()), "define")
     uuid = config.uuid or (UUID(named.UUIDString()) if named is not None else None)
     if named is not None and UUID(named.UUIDString()) != uuid:
         message = f"a domain with this name has the uuid {named.UUIDString()}: leave the uuid out, or undefine that one"
@@ -79,7 +82,7 @@ def undefine(domain: VirDomain) -> None:
     Raises:
         InvalidState: libvirt keeps a managed save of the domain, which would be lost.
     """
-    if _has_managed_save(domain):
+    if has_managed_save(domain):
         remedy = "start it, or remove the save with host.libvirt.remove_managed_save"
         message = f"libvirt keeps a managed save of {domain.name()!r}: {remedy}"
         raise InvalidState(message, operation="undefine", domain=domain.name())
@@ -99,7 +102,8 @@ def defined(connection: Connection) -> list[DefinedDomain]:
     return sorted(found, key=lambda shown: shown.name)
 
 
-def _has_managed_save(domain: VirDomain) -> bool:
+def has_managed_save(domain: VirDomain) -> bool:
+    """Tell whether libvirt keeps a managed save of a domain, with which its next start goes on."""
     try:
         return bool(domain.hasManagedSaveImage(0))
     except VirError as error:

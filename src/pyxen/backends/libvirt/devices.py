@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Hashable
-from dataclasses import dataclass
 from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
@@ -15,17 +13,14 @@ from pyxen._common.device_kinds import Kind, identify, kind_of, name_of
 from pyxen._common.host_files import files_of, lacks_bridge, missing_bridge, missing_file
 from pyxen._common.preconditions import check_disc_can_change
 from pyxen.backends.base import DomainRef
-from pyxen.backends.libvirt.binding import Connection, VirDomain, number
-from pyxen.backends.libvirt.lifecycle import find
-from pyxen.backends.libvirt.unanswered import Seen
+from pyxen.backends.libvirt.binding import VirDomain, number
 from pyxen.config import Disk, DomainConfig, DomainType, Part, Pci, UsbDev, Vif
 from pyxen.config.vdev import vdev_number
-from pyxen.errors import DeviceExists, DomainNotFound, FileMissing, InvalidArgument, NotFound, UnsupportedFeature
+from pyxen.errors import DeviceExists, FileMissing, InvalidArgument, NotFound, UnsupportedFeature
 from pyxen.libvirtxml.text import parse_tree
 from pyxen.records.info import DomainInfo
 
 __all__ = [
-    "NewDevice",
     "attach",
     "attach_where",
     "change_disc",
@@ -108,14 +103,12 @@ def attach(
     guest: DomainType,
     device: D,
     backend: str,
-    asks: Callable[[], None] = lambda: None,
 ) -> D:
-    """Attach a device, and return it with the settings that libvirt filled in; call `asks` before libvirt is asked."""
+    """Attach a device, and return it with the settings that libvirt filled in."""
     kind = _kind(device, backend)
     xml = _xml_to_attach(domain_type, guest, device, backend)
     before = devices_of(domain.XMLDesc(_SECURE))
     _check_new(before, device, kind, ref.domid)
-    asks()
     domain.attachDeviceFlags(xml, _LIVE)
     return _as_attached(domain.XMLDesc(_SECURE), before, kind.field, device)
 
@@ -202,37 +195,6 @@ def detach(domain: VirDomain, ref: DomainRef, device: Part | str, backend: str) 
         raise InvalidArgument(str(error), operation="detach", domain=ref.domid, domid=ref.domid) from None
     _kind(part, backend)
     domain.detachDeviceFlags(_xml(_there(domain, ref, "detach", part)), _LIVE)
-
-
-@dataclass(frozen=True)
-class NewDevice:
-    """The request for a device that a domain does not have.
-
-    Args:
-        domain: The domain.
-        device: The device, with a name: a vif with a MAC address.
-        backend: The name of the backend in errors.
-    """
-
-    domain: DomainRef
-    device: Part
-    backend: str
-
-    @property
-    def key(self) -> Hashable:
-        """The domain and the name of the device."""
-        return self.domain, *names_of(self.device)[:1]
-
-    def undo(self, connection: Connection) -> Seen:
-        """Detach the device if it is there."""
-        try:
-            found = find(connection, "detach", self.domain)
-        except DomainNotFound:
-            return "undone"
-        if devices_of(found.XMLDesc(_SECURE)).keys().isdisjoint(names_of(self.device)[:1]):
-            return "absent"
-        detach(found, self.domain, self.device, self.backend)
-        return "undone"
 
 
 def change_disc(domain: VirDomain, info: DomainInfo, verb: str, vdev: str, target: str | None, backend: str) -> None:

@@ -26,6 +26,7 @@ from pyxen.backends.libvirt.own_verbs import LibvirtOwnVerbs
 from pyxen.backends.libvirt.polling import Poller
 from pyxen.backends.libvirt.threaded_operations import ThreadedOperation, ThreadedOperations
 from pyxen.backends.libvirt.topology import host_topology
+from pyxen.backends.libvirt.unanswered import meet
 from pyxen.backends.libvirt.watcher import Watcher
 from pyxen.backends.virt_calls import LibvirtCalls
 from pyxen.config import PciAddress
@@ -180,6 +181,7 @@ class LibvirtHost(Backend):
         """Return an operation on a domain, unless that is spared."""
         self._link.check()
         check_spared(verb, domain.domid, domain.uuid)
+        meet(domain.uuid, verb)
         return operation_on(domain, verb, timeout)
 
     def _start(
@@ -212,6 +214,8 @@ class LibvirtHost(Backend):
     def _look(
         self, verb: str, domain: DomainRef | None = None, *, secrets: Collection[str] = ()
     ) -> Iterator[Connection]:
+        if domain is not None:
+            meet(domain.uuid, verb)
         with self._translated(verb, domain, secrets=secrets), self._link.look() as connection:
             yield connection
 

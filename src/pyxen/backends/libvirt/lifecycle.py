@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
 from typing import Final
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -15,21 +14,20 @@ from pyxen.backends.base import DomainRef
 from pyxen.backends.libvirt.binding import Connection, VirDomain, VirError, number
 from pyxen.backends.libvirt.error_map import broke_the_link, is_code, is_gone, unsupported
 from pyxen.backends.libvirt.inspect import DomainReader
-from pyxen.backends.libvirt.unanswered import Seen
+from pyxen.backends.libvirt.unanswered import meet
 from pyxen.config import DomainConfig
 from pyxen.errors import DomainExists, DomainNotFound, FileMissing
 from pyxen.records.info import DomainInfo, DomainState
 
 __all__ = [
-    "NewDomain",
     "as_xml",
     "create",
     "destroy_if_there",
     "explain",
     "find",
     "info_if_there",
-    "is_active",
     "pause",
+    "save_if_there",
     "secrets_of",
     "start",
     "stays_after_poweroff",
@@ -98,77 +96,57 @@ def create(connection: Connection, xml: str, *, paused: bool) -> DomainRef:
         if not paused or not unsupported(error):
             raise
         domain = connection.createXML(xml, 0)  # the test driver cannot start a domain paused
-        _pause_new(domain)
+        try:
+            domain.suspend()
+        except VirError:
+            domain.destroy()
+            raise
     return DomainRef(domain.ID(), UUID(domain.UUIDString()))
 
 
-def start(connection: Connection, domain: VirDomain, *, paused: bool) -> DomainRef:
-    """Start a defined domain."""
+def start(
+    connection: Connection, domain: VirDomain, undo: Callable[[Connection, DomainRef], None], *, paused: bool
+) -> DomainRef:
+    """Start a defined domain; `undo` ends it if it cannot be paused."""
     if domain.ID() >= 0:
         message = f"{domain.name()} is already running, as domain {domain.ID()}"
         raise DomainExists(message, operation="start", domain=domain.name(), domid=domain.ID())
+    suspend = False
     try:
         domain.createWithFlags(_PAUSED if paused else 0)
     except VirError as error:
         if not paused or not unsupported(error):
             raise
-        domain.createWithFlags(0)
-        _pause_new(domain)
-    return DomainRef(connection.lookupByUUIDString(domain.UUIDString()).ID(), UUID(domain.UUIDString()))
-
-
-def _pause_new(domain: VirDomain) -> None:
-    try:
-        domain.suspend()
-    except VirError:
-        domain.destroy()
-        raise
+        domain.createWithFlags(0)  # the test driver cannot start a domain paused
+        suspend = True
+    ref = DomainRef(connection.lookupByUUIDString(domain.UUIDString()).ID(), UUID(domain.UUIDString()))
+    if suspend:
+        try:
+            domain.suspend()
+        except VirError:
+            undo(connection, ref)
+            raise
+    return ref
 
 
 def destroy_if_there(connection: Connection, domain: DomainRef) -> None:
     """Destroy a domain, unless it is already gone."""
+    _end_if_there(connection, domain, lambda found: found.destroy())
+
+
+def save_if_there(connection: Connection, domain: DomainRef) -> None:
+    """End a defined domain with a managed save, unless it is already gone."""
+    _end_if_there(connection, domain, lambda found: found.managedSave(0))
+
+
+def _end_if_there(connection: Connection, domain: DomainRef, end: Callable[[VirDomain], object]) -> None:
     try:
-        find(connection, "destroy", domain).destroy()
+        end(find(connection, "destroy", domain))
     except DomainNotFound:
         pass
     except VirError as error:
         if not is_code(error, "NO_DOMAIN", "OPERATION_INVALID"):
             raise
-
-
-def is_active(connection: Connection, uuid: UUID) -> bool:
-    """Tell whether a domain with this uuid runs."""
-    try:
-        return connection.lookupByUUIDString(str(uuid)).ID() >= 0
-    except VirError as error:
-        if is_code(error, "NO_DOMAIN"):
-            return False
-        raise
-
-
-@dataclass(frozen=True)
-class NewDomain:
-    """The request for a domain with a uuid that no domain has which runs."""
-
-    uuid: UUID
-
-    @property
-    def key(self) -> UUID:
-        """The uuid."""
-        return self.uuid
-
-    def undo(self, connection: Connection) -> Seen:
-        """Destroy the domain if it runs."""
-        try:
-            found = connection.lookupByUUIDString(str(self.uuid))
-            if found.ID() < 0:  # libvirt lists a domain that is not defined only while it creates it
-                return "absent" if found.isPersistent() else "coming"
-            found.destroy()
-        except VirError as error:
-            if is_code(error, "NO_DOMAIN", "OPERATION_INVALID"):
-                return "absent"
-            raise
-        return "undone"
 
 
 def pause(domain: VirDomain, reader: DomainReader) -> None:
@@ -184,11 +162,18 @@ def unpause(domain: VirDomain, reader: DomainReader) -> None:
 
 
 def explain(connection: Connection, uri: str, config: DomainConfig, verb: str, error: Exception) -> Exception | None:
-    """Return a specific exception for a failed create that libvirt's error code does not explain; None if unknown."""
+    """Return a specific exception for a failed create that libvirt's error code does not explain; None if unknown.
+
+    Raises:
+        InvalidState: A domain that pyxen is about to destroy has the name.
+    """
     if broke_the_link(error):
         return None
     if is_code(error, "OPERATION_FAILED", "DOM_EXIST", "OPERATION_INVALID"):
         for other in _namesakes(connection, config):
+            meet(UUID(other.UUIDString()), verb)
+            if other.ID() < 0:  # it is defined, or about to start
+                continue
             message = f"domain {other.ID()} already has the name {other.name()!r} and the uuid {other.UUIDString()}"
             return DomainExists(f"{message} (libvirt: {error})", operation=verb, domain=config.name)
     if is_code(error, "OPERATION_FAILED", "INTERNAL_ERROR", "SYSTEM_ERROR") and not urlsplit(uri).netloc:
@@ -205,8 +190,9 @@ def _namesakes(connection: Connection, config: DomainConfig) -> Collection[VirDo
     for look, key in ((connection.lookupByName, config.name), (connection.lookupByUUIDString, str(config.uuid))):
         try:
             domain = look(key)
-        except VirError:
+        except VirError as error:
+            if broke_the_link(error):
+                raise
             continue
-        if domain.ID() >= 0:
-            found.append(domain)
+        found.append(domain)
     return found

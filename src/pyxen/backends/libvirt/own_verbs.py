@@ -16,6 +16,7 @@ from pyxen.backends.libvirt.binding import Connection, VirDomain, VirError, numb
 from pyxen.backends.libvirt.error_map import broke_the_link, is_code, unsupported
 from pyxen.backends.libvirt.frames import releasing
 from pyxen.backends.libvirt.threaded_operations import ThreadedOperation
+from pyxen.backends.libvirt.unanswered import meet
 from pyxen.config import CpuSet, Part
 from pyxen.errors import DomainNotFound, InvalidArgument, InvalidState, NotFound, UnsupportedFeature
 from pyxen.libvirtxml.text import parse_tree
@@ -340,16 +341,20 @@ def _found(connection: Connection, verb: str, key: str | UUID) -> VirDomain:
 
     Raises:
         DomainNotFound: libvirt has no such domain.
+        InvalidState: pyxen is about to destroy it.
     """
     looks: list[Callable[[str], VirDomain]] = [connection.lookupByUUIDString]
     if isinstance(key, str):
         looks = [connection.lookupByName, *(looks if _is_uuid(key) else [])]
     for look in looks:
         try:
-            return look(str(key))
+            found = look(str(key))
         except VirError as error:
             if not is_code(error, "NO_DOMAIN"):
                 raise
+        else:
+            meet(UUID(found.UUIDString()), verb)
+            return found
     raise DomainNotFound(f"libvirt has no domain {key!s}", operation=verb, domain=str(key))
 
 

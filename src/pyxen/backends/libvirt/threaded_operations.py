@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Hashable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final, Generic, TypeVar
+from uuid import UUID
 
 from pyxen._common.shield import logger
 from pyxen._common.shortage import shortage
@@ -16,7 +17,7 @@ from pyxen.backends.libvirt.binding import Connection
 from pyxen.backends.libvirt.error_map import broke_the_link, stopped, words_of
 from pyxen.backends.libvirt.frames import release
 from pyxen.backends.libvirt.timer_thread import TimerThread
-from pyxen.backends.libvirt.unanswered import Request, Unanswered
+from pyxen.backends.libvirt.unanswered import Unanswered
 from pyxen.errors import ConnectFailed, HostClosed, OperationFailed
 from pyxen.operation import Operation, completing
 
@@ -28,6 +29,7 @@ _LOG: Final = logger("pyxen.libvirt")
 
 _MOST_THREADS: Final = 24
 _IDLE: Final = 10.0  # seconds after which an idle thread ends
+_UNDONE_LATER: Final = "libvirt may still create it; pyxen undoes it once libvirt answers again"
 _GRACE: Final = 5.0  # seconds that a call has to return after it was aborted or cancelled
 
 
@@ -43,7 +45,8 @@ class ThreadedOperation(Generic[T]):
         undo: Undoes the work if it succeeded after the operation was stopped.
         abort: Makes `work` return early. It is called on another thread, and may block and fail.
         late: What happens to work that cannot be stopped, for the error message.
-        unsure: What libvirt may still do if the link breaks before it has answered, for the error message.
+        unsure: What libvirt may still do if the link breaks before it has answered, and pyxen does not undo it, for the
+            error message.
     """
 
     def __init__(
@@ -78,6 +81,8 @@ class ThreadedOperation(Generic[T]):
         with self._lock:
             if self.operation.done():
                 return False
+            if self.unanswered is not None:
+                self.unanswered.answered(self.operation)  # first: a callback may use the new domain
             self.operation.set_result(result)
             return True
 
@@ -95,16 +100,18 @@ class ThreadedOperation(Generic[T]):
         with self._lock:
             return self._begun
 
-    def asks_for(self, request: Request) -> None:
-        """Note what the work is about to ask libvirt for. It is undone if the link breaks before the answer.
+    def asks_for(self, uuid: UUID, *, chosen: bool = False) -> None:
+        """Note the domain that the work is about to ask libvirt for.
 
-        It must not be there already.
+        Args:
+            uuid: Its uuid.
+            chosen: Whether pyxen has chosen this uuid for a create, which is undone if the link breaks before the answer.
         """
         if self.unanswered is not None:
-            self.unanswered.ask(self.operation, request)
+            self.unanswered.ask(self.operation, uuid, chosen=chosen)
 
     def others(self) -> AbstractContextManager[set[Hashable]]:
-        """Return what others ask for meanwhile."""
+        """Return the uuids of the domains that others ask for meanwhile."""
         return nullcontext(set()) if self.unanswered is None else self.unanswered.meanwhile()
 
     def carry_out(self) -> None:
@@ -144,17 +151,18 @@ class ThreadedOperation(Generic[T]):
     def _fail_with(self, error: Exception) -> None:
         found = self.describe(error)
         if self._begun and broke_the_link(error):
-            found = ConnectFailed(f"{found}; {self.unsure}{self._undone_later()}")
+            is_undone = self._is_undone_later(is_destroyed=False)
+            found = ConnectFailed(f"{found}; {_UNDONE_LATER if is_undone else self.unsure}")
         if self.operation.stopped is not None:
             found = stopped(self.operation, f"it ended with: {found}")
         if not self.fail(found):
             _LOG.warning("%r: it ended later, with: %s", self.operation, str(found))
 
-    def _undone_later(self) -> str:
-        """Have undone what libvirt may do though its answer was lost; return what is to be said of it."""
-        if self.unanswered is None or not self.unanswered.lost(self.operation, self._lease):
-            return ""
-        return "; pyxen undoes it once libvirt answers again"
+    def _is_undone_later(self, *, is_destroyed: bool) -> bool:
+        """Have a create undone whose answer was lost; return False if it is not to be undone."""
+        return self.unanswered is not None and self.unanswered.lost(
+            self.operation, self._lease, is_destroyed=is_destroyed
+        )
 
     def _finish(self, connection: Connection, result: T) -> None:
         if self._undo is None:
@@ -169,7 +177,9 @@ class ThreadedOperation(Generic[T]):
             release(error)
             what_now = f"it succeeded then, and could not be undone: {words_of(error)}"
             if broke_the_link(error):
-                what_now += self._undone_later()
+                what_now = f"it succeeded then, and it is not known whether it was undone: {words_of(error)}"
+                if self._is_undone_later(is_destroyed=True):
+                    what_now += "; pyxen undoes it once libvirt answers again"
             _LOG.error("%r: %s", self.operation, what_now)
         self.fail(stopped(self.operation, what_now))
 
@@ -223,6 +233,7 @@ class ThreadedOperations:
         with self._changed:
             self._open = False
             running = list(self._running)
+        self.unanswered.close()  # first, so that no operation that ends now is said to be undone later
         for threaded in running:
             threaded.operation.stop("closed")
         end = time.monotonic() + _GRACE
@@ -234,7 +245,6 @@ class ThreadedOperations:
         with self._changed:
             self._changed.notify_all()
         self.timer.close()
-        self.unanswered.close()
 
     @staticmethod
     def _late(operation: Operation[Any]) -> None:

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, Final
 
 from pyxen._common.shield import logger, shielded
+from pyxen._printable import printable
 from pyxen.backends.refs import DomainRef
 from pyxen.backends.remote.lost import added, lost_with
 from pyxen.backends.remote.messages import VERSION, Item
@@ -86,7 +87,7 @@ class Subscription:
     def come(self, message: Item, deliver: Callable[[Callable[[], None]], None]) -> None:
         """Have an item delivered, unless too much waits for that."""
         items = self._items_of(message)
-        size = len(message.value) + _OVERHEAD
+        size = len(message.value) + _OVERHEAD * max(1, len(items))
         with self._lock:
             if self._unread >= _MOST_UNREAD:
                 for item in items:
@@ -104,8 +105,9 @@ class Subscription:
         except Malformed as error:
             if not self._warned:
                 self._warned = True
+                what = printable(str(error))
                 _LOG.warning(
-                    "what came counts as lost: %s: pyxen %s here is older than there: update it", error, VERSION
+                    "what came counts as lost: %s: pyxen %s here is older than there: update it", what, VERSION
                 )
             return self._lost_items(1)
 

@@ -348,7 +348,7 @@ class Streams:
         """
         with self._lock:
             if self._room is not None and not self._room.take(1, 0):
-                for fd in {source, sink, both} - {None}:
+                for fd in {fd for fd in (source, sink, both) if fd is not None}:
                     os.close(fd)
                 raise OperationFailed("too many consoles and transfers of one user are open there: close one first")
             try:

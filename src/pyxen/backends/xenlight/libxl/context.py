@@ -189,6 +189,8 @@ class Context:
             yield from self._replace_if_cut_off()
             return (yield from script)
         except Error as error:
+            if isinstance(error, ConnectFailed) and self._lifeline.let_go():
+                self._suspect = True
             if operation not in self._held_up or operation.stopped is not None:
                 raise
             raise ConnectFailed(f"{error}: xenstored does not answer: is it stopped?") from error
@@ -196,6 +198,7 @@ class Context:
             self._held_up.discard(operation)
             if operation.log:
                 self._suspect = True  # something failed, even if the whole did not, and libxl does not say why
+                self._lifeline.let_go()
 
     def complete(
         self,

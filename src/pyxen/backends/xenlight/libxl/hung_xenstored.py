@@ -19,7 +19,7 @@ from typing import Final, Protocol
 
 from pyxen._common.shield import shielded
 from pyxen.backends.xenlight.libxl.binding import lib
-from pyxen.backends.xenlight.libxl.sockets import connections, replace_by_null, sockets
+from pyxen.backends.xenlight.libxl.sockets import connections, is_open_elsewhere, replace_by_null, sockets
 from pyxen.backends.xenlight.xenstore.connection import answers, silent
 from pyxen.backends.xenlight.xenstore.turns import Turns
 
@@ -196,6 +196,19 @@ class Lifeline:
         """Shut the connection down: whatever waits for an answer fails."""
         if self._socket is not None:
             _shut_down(self._socket)
+
+    def let_go(self) -> bool:
+        """Shut the connection down if libxl has closed it, and tell whether it has. This does not wait for anything.
+
+        libxl does so when it could not send a request. The duplicate keeps the connection open, and so does the thread
+        of libxl's that reads from it. xenstored would wait for the rest of the request, and 4.17's serves nobody else
+        until it comes.
+        """
+        with contextlib.suppress(OSError):  # no more descriptors, or no /proc
+            if self._socket is not None and not is_open_elsewhere(self._socket):
+                _shut_down(self._socket)
+                return True
+        return False
 
     def close(self) -> None:
         """Shut down the connection, which libxl has closed, and close the duplicate.

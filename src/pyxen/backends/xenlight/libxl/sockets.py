@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterator
 
 from pyxen._common.shortage import is_shortage
 
-__all__ = ["connections", "replace_by_null", "sockets"]
+__all__ = ["connections", "is_open_elsewhere", "replace_by_null", "sockets"]
 
 
 def sockets() -> set[int]:
@@ -26,6 +26,12 @@ def _sockets() -> Iterator[tuple[int, int]]:
             continue
         if stat.S_ISSOCK(status.st_mode):
             yield fd, status.st_ino
+
+
+def is_open_elsewhere(duplicate: socket.socket) -> bool:
+    """Tell whether a socket is open in this process under another descriptor, too."""
+    inode = os.fstat(duplicate.fileno()).st_ino
+    return any(other == inode and fd != duplicate.fileno() for fd, other in _sockets())
 
 
 def replace_by_null(inode: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import time
 from collections.abc import Collection, Iterable
@@ -128,14 +127,15 @@ def _create(
     members = bitmap(context, operation, cpus)  # must live as long as the call, which takes the structure itself
     code = lib.libxl_cpupool_create(context.pointer, c_text(name), number, members[0], identity, poolid)
     if code != 0:
+        error = _why_not_created(operation, kind, present, code)
         if poolid[0] != _ANY:
-            _take_back(context, poolid[0])
-        raise _why_not_created(operation, kind, present, code)
+            error.message += _take_back(context, poolid[0])
+        raise error
     path = _path(poolid[0])
     try:
         check_written(context, operation, {f"{path}/name": name, f"{path}/uuid": str(uuid)})
-    except Error:
-        _take_back(context, poolid[0])
+    except Error as error:
+        error.message += _take_back(context, poolid[0])
         raise
     return CpupoolRef(poolid[0], uuid)
 
@@ -145,12 +145,29 @@ def _path(number: int) -> str:
     return f"/local/pool/{number}"
 
 
-def _take_back(context: Context, number: int) -> None:
-    """Destroy a pool that a failed create has left; libxl leaves it in Xen if it could not write it to xenstore."""
-    if any(found == number for found, _, _ in _found(context.hypervisor)):
-        lib.libxl_cpupool_destroy(context.pointer, number)
-    with contextlib.suppress(ConnectFailed, XenstoreError):  # what has failed says why
-        context.hypervisor.remove(_path(number))
+def _take_back(context: Context, number: int) -> str:
+    """Destroy a pool that a failed create has left, and return what is left all the same, for the message.
+
+    libxl leaves a pool in Xen if it could not write it to xenstore.
+    """
+    path = _path(number)
+    try:
+        if _is_in_xen(context, number):
+            lib.libxl_cpupool_destroy(context.pointer, number)
+        if _is_in_xen(context, number):
+            return f"; the CPU pool {number} is left: destroy it"
+    except OperationFailed as error:
+        return f"; the CPU pool {number} may be left: {error}"
+    try:
+        context.hypervisor.remove(path)
+        is_left = bool(context.hypervisor.directory(path))
+    except (ConnectFailed, XenstoreError):
+        is_left = True
+    return f"; the CPU pool {number} is gone again, but maybe not {path} in xenstore: remove it" if is_left else ""
+
+
+def _is_in_xen(context: Context, number: int) -> bool:
+    return any(found == number for found, _, _ in _found(context.hypervisor))
 
 
 def _why_not_created(
@@ -294,8 +311,7 @@ def _undivide(
     context: Context, operation: Operation[Any], first: CpupoolInfo, online: Collection[int], made: Iterable[int]
 ) -> Script[None]:
     """Make the first pool, which was the only one, what it was. This cannot be stopped."""
-    for number in made:
-        _take_back(context, number)
+    left = "".join([_take_back(context, number) for number in made])
     has = next(cpus for number, _, cpus in _found(context.hypervisor) if number == FIRST_POOL)
     _add(context, operation, first, [cpu for cpu in first.cpus if cpu not in has])
     _remove(context, operation, first, [cpu for cpu in has if cpu not in first.cpus])
@@ -303,6 +319,8 @@ def _undivide(
         _rename(context, operation, FIRST_POOL, first.name)
     code = yield from _set_online(context, operation, online, abortable=False)
     raise_failure(operation, code)
+    if left:
+        raise describe(OperationFailed, left.removeprefix("; "), operation)
 
 
 def _set_online(
