@@ -74,8 +74,8 @@ class Operation(Future[T]):
 
     `result`, `exception` and `add_done_callback` work as in `concurrent.futures.Future`. Callbacks run on the thread
     that does the work, so they may begin operations of the same host but wait for none, see `add_done_callback`;
-    exceptions they raise go to `threading.excepthook`. A coroutine can await the operation. If its task is cancelled meanwhile, it cancels the
-    operation and waits until that is done.
+    exceptions they raise go to `threading.excepthook`. A coroutine can await the operation. If its task is cancelled
+    meanwhile, it cancels the operation and waits until that is done.
 
     An operation always ends. If it is cancelled or times out, it is aborted in libxl and its partial work is undone.
     Only then does it end, with `OperationCancelled` or `OperationTimeout`.
@@ -509,7 +509,7 @@ class Calls:
         return make()
 
     def attempt(self, make: Callable[[Callable[[bool], None]], T]) -> T:
-        """Make a call that changes something in steps. It calls the function that it gets before each; see `pyxen.aio`."""
+        """Make a call that changes something in steps. Before each, it calls the function that it gets."""
         return make(lambda _: None)
 
     def finish_each(self, begins: Sequence[Callable[[], Operation[Any]]]) -> list[Error | None]:

@@ -142,7 +142,8 @@ class Xenstore:
 
         Args:
             function: A plain function, also for asyncio, where it is called on a thread. It gets the transaction, which
-                has the methods of this class except `transaction` and `watch`, none of them awaited.
+                has the methods of this class except `transaction` and `watch`, none of them awaited. A task that is
+                cancelled does not wait for it: it may go on for a while, and nothing is changed.
             tries: How often to call it, 1 to 1000.
 
         Raises:
@@ -168,8 +169,8 @@ class Xenstore:
         Args:
             paths: The nodes. They need not exist. ``@introduceDomain`` and ``@releaseDomain`` report that a domain was
                 created, or has shut down or ended.
-            timeout: Seconds from now on after which a loop over the changes ends with `OperationTimeout`. None waits
-                forever.
+            timeout: Seconds from now on after which a loop over the changes ends with `OperationTimeout`. What has come
+                by then is still given: with 0, what is there. None waits forever.
             maxlen: How many changes may wait to be read. When there are more, they are dropped, and counted as lost.
 
         Raises:

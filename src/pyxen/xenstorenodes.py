@@ -128,13 +128,13 @@ def transact(
         if attempt:
             time.sleep(pause * random.random())  # noqa: S311 (so that two programs do not meet again)
             pause = min(2 * pause, _LONGEST_PAUSE)
-        go_on(False)  # noqa: FBT003 (the type of a function has no names)
+        go_on(False)
         begun = store.begin()
         transaction = XenstoreTransaction(begun)
         try:
             result = function(transaction)
             check_answer(result, "the function of a transaction", _TRANSACTION)
-            go_on(True)  # noqa: FBT003 (as above)
+            go_on(True)
         except BaseException:
             begun.abort()
             raise

@@ -52,13 +52,14 @@ def pipe(tmp_path: Path) -> Path:
 
 
 def test_what_comes_late_is_undone(host: Host, saved: bytes, pipe: Path) -> None:
-    begun = time.monotonic()
-    with pytest.raises(OperationTimeout, match="destroys it as soon as it exists") as caught:
-        host.restore(pipe, timeout=0.2)
-    assert time.monotonic() - begun < 5
-    assert caught.value.operation == "restore"
-    with host.events() as events:
-        pipe.write_bytes(saved)  # and only now libvirt can restore it
+    operation = host.begin.restore(pipe, timeout=60)
+    with pipe.open("wb") as end, host.events() as events:  # the pipe opens when libvirt has opened its own
+        operation.stop("timeout")
+        with pytest.raises(OperationTimeout, match="destroys it as soon as it exists") as caught:
+            operation.result(10)
+        assert caught.value.operation == "restore"
+        end.write(saved)  # and only now libvirt can restore it
+        end.close()
         kinds = [type(events.get(10)).__name__ for _ in range(2)]
     assert kinds == ["DomainCreated", "DomainDestroyed"]
     assert host.list() == []
@@ -130,7 +131,7 @@ def test_many_waits_hold_up_nothing(link: LibvirtBackend, host: Host, web1: Doma
 
 def test_a_callback_may_not_wait(link: LibvirtBackend, pipe: Path) -> None:
     raised: list[type[BaseException]] = []
-    operation = link.restore(str(pipe), None, paused=False, timeout=0.1)
+    operation = link.restore(str(pipe), None, paused=False, timeout=60)
     running = link.restore(str(pipe), None, paused=False, timeout=60)
 
     def wait(_: object) -> None:
@@ -140,12 +141,70 @@ def test_a_callback_may_not_wait(link: LibvirtBackend, pipe: Path) -> None:
             raised.append(type(error))
 
     operation.add_done_callback(wait)
-    with pytest.raises(OperationTimeout):
-        operation.result(10)
-    wait_until(lambda: bool(raised))
-    assert raised == [RuntimeError]
-    running.cancel()
-    pipe.write_bytes(b"")
+    assert link._workers is not None
+    with pipe.open("wb"):  # opens when libvirt has opened its own
+        link._workers.timer.at(time.monotonic(), lambda: operation.stop("timeout"))
+        with pytest.raises(OperationTimeout):
+            operation.result(10)
+        wait_until(lambda: bool(raised))
+        assert raised == [RuntimeError]
+        running.cancel()
+
+
+def test_a_callback_of_a_wait_may_wait(host: Host, web1: DomainConfig) -> None:
+    """Also for what is polled for, about the same domain, and in more callbacks than there are threads that poll."""
+    domain = host.create(web1)
+    told: list[BaseException | None] = []
+
+    def callback(_: object) -> None:
+        try:
+            domain.wait(DomainState.RUNNING, timeout=20)
+            domain.config()
+        except BaseException as error:  # noqa: BLE001 (it is reported)
+            told.append(error)
+        else:
+            told.append(None)
+
+    waits = [domain.begin.wait(DomainState.PAUSED, timeout=20) for _ in range(5)]
+    for each in waits:
+        each.add_done_callback(callback)
+    waits[0].add_done_callback(lambda _: domain.unpause())
+    last = domain.begin.wait(DomainState.PAUSED, timeout=20)
+    last.add_done_callback(lambda _: domain.unpause())
+    domain.pause()
+    wait_until(lambda: len(told) == 5)
+    assert told == [None] * 5
+    domain.destroy()
+
+
+def test_what_a_callback_on_a_thread_of_the_pool_may_do(host: Host, web1: DomainConfig) -> None:
+    """There, the operation still has its connection and its turn."""
+    domain, told, go_on = host.create(web1, paused=True), list[str](), threading.Event()
+
+    def callback(_: object) -> None:
+        assert threading.current_thread().name == "pyxen-libvirt-worker"
+        for call in (domain.unpause, domain.destroy, lambda: host.create(web1), host.close, domain.info):
+            try:
+                call()
+            except BaseException as error:  # noqa: BLE001 (it is reported)
+                told.append(type(error).__name__)
+            else:
+                told.append("nothing")
+
+    def work(*_: object) -> bool:
+        return go_on.wait(20)
+
+    operation: Operation[bool] = Operation("test")
+    backend = host._backend
+    assert isinstance(backend, LibvirtBackend)
+    assert backend._workers is not None
+    threaded = ThreadedOperation(operation, backend._link.work, work, lambda error: error)
+    backend._workers.start(threaded).add_done_callback(callback)
+    go_on.set()
+    wait_until(lambda: len(told) == 5)
+    assert told == ["RuntimeError"] * 4 + ["nothing"]
+    assert domain.info().state is DomainState.PAUSED
+    domain.destroy()
 
 
 @pytest.mark.parametrize("logging", [nullcontext, handlers_that_raise], ids=["a quiet log", "a log that raises"])

@@ -7,35 +7,40 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import libvirt
 import pytest
 
+import pyxen
 from pyxen import (
     ConnectFailed,
     Disk,
     DomainConfig,
+    DomainExists,
     Host,
+    InvalidState,
     Operation,
     OperationCancelled,
+    OperationFailed,
     OperationTimeout,
     Vif,
 )
 from pyxen.backends.base import DomainRef
-from pyxen.backends.libvirt import devices, lifecycle, unanswered
+from pyxen.backends.libvirt import lifecycle, unanswered
 from pyxen.backends.libvirt.backend import LibvirtBackend
 from pyxen.backends.libvirt.threaded_operations import ThreadedOperation, ThreadedOperations
 from tests.xen.support import wait_until
 
-UNDOES = "may still .* it; pyxen undoes it once libvirt answers again"
+UNDOES = "may still create it; pyxen undoes it once libvirt answers again$"
+UNKNOWN = "it is not known whether libvirt has {} it, or will yet: look "
 
 
 @pytest.fixture(autouse=True)
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look more often than a user's host does."""
     monkeypatch.setattr(unanswered, "_BETWEEN", 0.02)
-    monkeypatch.setattr(unanswered, "_ENOUGH", 0.5)
+    monkeypatch.setattr(unanswered, "_ENOUGH", 60.0)  # a create that has not come yet still may, however slow the test
 
 
 def broken() -> libvirt.libvirtError:
@@ -69,61 +74,100 @@ def wait_until_none_is_looked_for(link: LibvirtBackend) -> None:
     wait_until(lambda: not requests(link)._lost)
 
 
+def names(host: Host) -> list[str | None]:
+    return [info.name for info in host.list()]
+
+
+@contextmanager
+def no_looks(link: LibvirtBackend, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let nothing be looked for meanwhile, as if libvirt did not answer."""
+    with monkeypatch.context() as patch:
+        patch.setattr(unanswered.Unanswered, "_undo", lambda *_: "coming")
+        yield
+    wait_until_none_is_looked_for(link)
+
+
 def test_a_create(link: LibvirtBackend, host: Host, web1: DomainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     loses_the_answer(monkeypatch, libvirt.virConnect, "createXML")
     with pytest.raises(ConnectFailed, match=UNDOES):
         host.create(web1)
-    wait_until(lambda: host.list() == [])
     wait_until_none_is_looked_for(link)
+    assert host.list() == []
+    assert not unanswered._unmet
 
 
-def test_a_start(link: LibvirtBackend, host: Host, web1: DomainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    kept = link.define(web1, autostart=None)
-    loses_the_answer(monkeypatch, libvirt.virDomain, "createWithFlags")
-    with pytest.raises(ConnectFailed, match=UNDOES):
-        link.start(kept.uuid, paused=False, timeout=10).wait()
-    wait_until(lambda: host.list() == [])
-    assert link.defined() == [kept]
-
-
-def test_a_restore(host: Host, web1: DomainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    host.create(web1).save(tmp_path / "saved")
-    loses_the_answer(monkeypatch, libvirt.virConnect, "restoreFlags")
-    with pytest.raises(ConnectFailed, match=UNDOES):
-        host.restore(tmp_path / "saved")
-    wait_until(lambda: host.list() == [])
-
-
-def test_a_restore_of_nobody_knows_which_domain(
-    link: LibvirtBackend, host: Host, web1: DomainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_create_of_a_uuid_that_others_know(
+    link: LibvirtBackend, host: Host, web1: DomainConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    host.create(web1).save(tmp_path / "saved")
-    monkeypatch.setattr("pyxen.backends.libvirt.save.uuid_in", lambda *_: None)
+    uuid = uuid4()
+    loses_the_answer(monkeypatch, libvirt.virConnect, "createXML")
+    with pytest.raises(ConnectFailed, match=UNKNOWN.format("created") + f"for the domain {uuid}$"):
+        host.create(web1.replace(uuid=uuid))
+    assert requests(link)._lost == []
+    assert names(host) == ["web1"]
+
+
+@pytest.mark.parametrize("is_saved", [False, True], ids=["fresh", "from a managed save"])
+def test_a_start(
+    link: LibvirtBackend, host: Host, web1: DomainConfig, monkeypatch: pytest.MonkeyPatch, *, is_saved: bool
+) -> None:
+    kept = link.define(web1, autostart=None)
+    if is_saved:
+        host.start("web1")
+        host.libvirt.managed_save("web1")
+    loses_the_answer(monkeypatch, libvirt.virDomain, "createWithFlags")
+    with pytest.raises(ConnectFailed, match=UNKNOWN.format("started") + f"whether the domain {kept.uuid} runs$"):
+        host.start("web1")
+    assert requests(link)._lost == []
+    assert names(host) == ["web1"]
+
+
+@pytest.mark.parametrize("is_readable", [True, False])
+def test_a_restore(
+    link: LibvirtBackend,
+    host: Host,
+    web1: DomainConfig,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    is_readable: bool,
+) -> None:
+    domain = host.create(web1)
+    domain.save(tmp_path / "saved")
+    if not is_readable:
+        monkeypatch.setattr("pyxen.backends.libvirt.save.uuid_in", lambda *_: None)
     loses_the_answer(monkeypatch, libvirt.virConnect, "restoreFlags")
-    with pytest.raises(ConnectFailed, match=r"may still restore it: look for the domain, and destroy it$"):
+    what = f"the domain {domain.uuid}" if is_readable else "a new domain"
+    with pytest.raises(ConnectFailed, match=UNKNOWN.format("restored") + f"for {what}$"):
         host.restore(tmp_path / "saved")
-    wait_until_none_is_looked_for(link)
-    assert [info.name for info in host.list()] == ["web1"]
+    assert requests(link)._lost == []
+    assert names(host) == ["web1"]
 
 
 def test_a_domain_that_comes_much_later(
     link: LibvirtBackend, host: Host, web1: DomainConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(unanswered, "_ENOUGH", 60)
-    config, looked = web1.replace(uuid=uuid4()), threading.Event()
-    real = lifecycle.NewDomain.undo
+    wanted: list[str] = []
+    looked = threading.Event()
+    real, real_create = unanswered.Unanswered._undo, libvirt.virConnect.createXML
 
-    def undo(self: lifecycle.NewDomain, connection: Any) -> unanswered.Seen:
-        seen = real(self, connection)
+    def lose(_: object, xml: str, __: int) -> None:
+        monkeypatch.setattr(libvirt.virConnect, "createXML", real_create)
+        wanted.append(xml)
+        raise broken()
+
+    def undo(self: unanswered.Unanswered, create: Any) -> Any:
+        seen = real(self, create)
         if not looked.is_set():
+            with link._link.work() as connection:
+                libvirt.virConnect.createXML(connection, wanted[0], 0)
             looked.set()
-            libvirt.virConnect.createXML(connection, lifecycle.as_xml(config, "test"), 0)
         return seen
 
-    monkeypatch.setattr(lifecycle.NewDomain, "undo", undo)
-    loses_the_answer(monkeypatch, libvirt.virConnect, "createXML", does_it=False)
+    monkeypatch.setattr(unanswered.Unanswered, "_undo", undo)
+    monkeypatch.setattr(libvirt.virConnect, "createXML", lose)
     with pytest.raises(ConnectFailed, match=UNDOES):
-        host.create(config)
+        host.create(web1)
     assert looked.wait(20)
     wait_until_none_is_looked_for(link)
     assert host.list() == []
@@ -135,32 +179,175 @@ def test_one_that_never_comes_is_not_looked_for_any_longer(
     loses_the_answer(monkeypatch, libvirt.virConnect, "createXML", does_it=False)
     with pytest.raises(ConnectFailed):
         host.create(web1)
-    assert requests(link)._lost
+    (create,) = requests(link)._lost
+    wait_until(lambda: create.absent_since is not None)
+    assert requests(link)._lost == [create]
+    monkeypatch.setattr(unanswered, "_ENOUGH", 0.0)
     wait_until_none_is_looked_for(link)
+    assert not unanswered._unmet
 
 
-def test_one_that_is_asked_for_again_stays(
+def test_one_that_a_retry_meets_stays(
+    link: LibvirtBackend,
+    host: Host,
+    web1: DomainConfig,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO", "pyxen.libvirt")
+    loses_the_answer(monkeypatch, libvirt.virConnect, "createXML")
+    with no_looks(link, monkeypatch):
+        with pytest.raises(ConnectFailed, match=UNDOES):
+            host.create(web1)
+        with pytest.raises(DomainExists):
+            host.create(web1)
+    assert names(host) == ["web1"]
+    assert "which libvirt created after the link broke, stays" in caplog.text
+
+
+def test_one_that_apply_finds_stays(
     link: LibvirtBackend, host: Host, web1: DomainConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(unanswered, "_BETWEEN", 1.0)
-    config = web1.replace(uuid=uuid4())
-    loses_the_answer(monkeypatch, libvirt.virConnect, "createXML", does_it=False)
-    with pytest.raises(ConnectFailed):
-        host.create(config)
-    domain = host.create(config)
+    loses_the_answer(monkeypatch, libvirt.virConnect, "createXML")
+    with no_looks(link, monkeypatch):
+        with pytest.raises(ConnectFailed, match=UNDOES):
+            host.create(web1)
+        assert not host.apply(web1).created
+    assert names(host) == ["web1"]
+
+
+USES: dict[str, Callable[[Host], object]] = {
+    "info": lambda host: host.domains["web1"].info(),
+    "pause": lambda host: host.domains["web1"].pause(),
+    "libvirt": lambda host: host.libvirt.xml("web1"),
+    "define": lambda host: host.define(DomainConfig("web1", type="hvm", memory=64)),
+}
+
+
+@pytest.mark.parametrize("use", USES)
+def test_one_that_is_used_stays(
+    link: LibvirtBackend, host: Host, web1: DomainConfig, monkeypatch: pytest.MonkeyPatch, use: str
+) -> None:
+    loses_the_answer(monkeypatch, libvirt.virConnect, "createXML")
+    with no_looks(link, monkeypatch):
+        with pytest.raises(ConnectFailed, match=UNDOES):
+            host.create(web1)
+        USES[use](host)
+    assert names(host) == ["web1"]
+
+
+def test_one_that_another_program_defines_stays(
+    link: LibvirtBackend, host: Host, web1: DomainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loses_the_answer(monkeypatch, libvirt.virConnect, "createXML")
+    with no_looks(link, monkeypatch):
+        with pytest.raises(ConnectFailed, match=UNDOES):
+            host.create(web1)
+        with link._link.work() as connection:
+            connection.defineXML(connection.lookupByName("web1").XMLDesc(0))
+    assert names(host) == ["web1"]
+
+
+def test_one_that_is_met_before_its_answer_is_lost_stays(
+    link: LibvirtBackend, host: Host, web1: DomainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, met, go = libvirt.virConnect.createXML, threading.Event(), threading.Event()
+
+    def create(*arguments: Any) -> Any:
+        monkeypatch.setattr(libvirt.virConnect, "createXML", real)
+        real(*arguments)
+        met.set()
+        assert go.wait(20)
+        raise broken()
+
+    monkeypatch.setattr(libvirt.virConnect, "createXML", create)
+    operation = host.begin.create(web1)
+    assert met.wait(20)
+    with pytest.raises(DomainExists):
+        host.create(web1)
+    go.set()
+    with pytest.raises(ConnectFailed, match=UNKNOWN.format("created")):
+        operation.result(20)
     assert requests(link)._lost == []
-    assert domain in host.domains
+    assert names(host) == ["web1"]
 
 
-def test_one_that_was_there_before_stays(
+def test_nobody_is_given_one_that_is_being_destroyed(
     link: LibvirtBackend, host: Host, web1: DomainConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    domain = host.create(web1)
-    loses_the_answer(monkeypatch, libvirt.virConnect, "createXML", does_it=False)
-    with pytest.raises(ConnectFailed, match=r"it$"):
-        host.create(web1.replace(uuid=domain.uuid))
+    real, asked, go = libvirt.virDomain.destroy, threading.Event(), threading.Event()
+
+    def destroy(*arguments: Any) -> Any:
+        asked.set()
+        assert go.wait(20)
+        return real(*arguments)
+
+    monkeypatch.setattr(libvirt.virDomain, "destroy", destroy)
+    loses_the_answer(monkeypatch, libvirt.virConnect, "createXML")
+    with pytest.raises(ConnectFailed, match=UNDOES):
+        host.create(web1)
+    assert asked.wait(20)
+    for call in (lambda: host.create(web1), lambda: host.apply(web1), lambda: host.libvirt.managed_save("web1")):
+        with pytest.raises(InvalidState, match="pyxen destroys it: try again"):
+            call()
+    go.set()
     wait_until_none_is_looked_for(link)
-    assert domain in host.domains
+    assert host.create(web1) in host.domains
+
+
+def test_nobody_is_given_one_that_is_destroyed_as_soon_as_it_exists(
+    host: Host, web1: DomainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, made, go = lifecycle.create, threading.Event(), threading.Event()
+
+    def create(*arguments: Any, **how: Any) -> DomainRef:
+        monkeypatch.setattr(lifecycle, "create", real)
+        ref = real(*arguments, **how)
+        made.set()
+        assert go.wait(20)
+        return ref
+
+    monkeypatch.setattr(lifecycle, "create", create)
+    operation = host.begin.create(web1)
+    assert made.wait(20)
+    operation.cancel()
+    with pytest.raises(InvalidState, match="pyxen destroys it: try again"):
+        host.create(web1)
+    go.set()
+    with pytest.raises(OperationCancelled, match="undone"):
+        operation.result(20)
+    host.create(web1)
+
+
+def test_a_look_that_the_end_of_the_host_overtakes(
+    link: LibvirtBackend, host: Host, web1: DomainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, asked, go, seen = libvirt.virDomain.isPersistent, threading.Event(), threading.Event(), threading.Event()
+    destroyed: list[object] = []
+    undo = unanswered.Unanswered._undo
+
+    def is_persistent(*arguments: Any) -> Any:
+        asked.set()
+        assert go.wait(20)
+        return real(*arguments)
+
+    def look(self: unanswered.Unanswered, create: Any) -> Any:
+        try:
+            return undo(self, create)
+        finally:
+            seen.set()
+
+    monkeypatch.setattr(libvirt.virDomain, "isPersistent", is_persistent)
+    monkeypatch.setattr(libvirt.virDomain, "destroy", destroyed.append)
+    monkeypatch.setattr(unanswered.Unanswered, "_undo", look)
+    loses_the_answer(monkeypatch, libvirt.virConnect, "createXML")
+    with pytest.raises(ConnectFailed, match=UNDOES):
+        host.create(web1)
+    assert asked.wait(20)
+    requests(link).close()
+    go.set()
+    assert seen.wait(20)
+    assert destroyed == []
 
 
 def test_an_undo_that_breaks_the_link(
@@ -181,7 +368,9 @@ def test_an_undo_that_breaks_the_link(
     assert begun.wait(20)
     operation.cancel()
     go.set()
-    with pytest.raises(OperationCancelled, match=r"could not be undone: .*keepalive.*; pyxen undoes it once"):
+    with pytest.raises(
+        OperationCancelled, match=r"not known whether it was undone: .*keepalive.*; pyxen undoes it once"
+    ):
         operation.result(20)
     wait_until(lambda: host.list() == [])
 
@@ -194,7 +383,78 @@ def test_a_host_that_is_closed_meanwhile(
     with pytest.raises(ConnectFailed):
         host.create(web1)
     host.close()
-    assert "closed before libvirt answered again: what libvirt may have done is not undone" in caplog.text
+    assert "closed before libvirt answered again: look for the domain" in caplog.text
+    assert not unanswered._unmet
+
+
+def test_a_create_that_ends_with_the_host_is_not_said_to_be_undone(
+    uri: str, web1: DomainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go = threading.Event(), threading.Event()
+
+    def create(*_: Any) -> None:
+        begun.set()
+        assert go.wait(20)
+        raise broken()
+
+    monkeypatch.setattr(libvirt.virConnect, "createXML", create)
+    host = pyxen.connect(uri)
+    operation = host.begin.create(web1)
+    assert begun.wait(20)
+    closing = threading.Thread(target=host.close)
+    closing.start()
+    wait_until(lambda: operation.stopped is not None)
+    go.set()
+    with pytest.raises(OperationCancelled, match=UNKNOWN.format("created") + "for the domain .*$"):
+        operation.result(20)
+    closing.join(20)
+
+
+@pytest.mark.parametrize("paused", [False, True])
+def test_a_start_that_comes_late_keeps_the_managed_save(
+    link: LibvirtBackend, host: Host, web1: DomainConfig, monkeypatch: pytest.MonkeyPatch, *, paused: bool
+) -> None:
+    link.define(web1, autostart=None)
+    host.start("web1")
+    host.libvirt.managed_save("web1")
+    real, begun, go = lifecycle.start, threading.Event(), threading.Event()
+
+    def start(*arguments: Any, **how: Any) -> DomainRef:
+        ref = real(*arguments, **how)
+        begun.set()
+        assert go.wait(20)
+        return ref
+
+    monkeypatch.setattr(lifecycle, "start", start)
+    operation = host.begin.start("web1", paused=paused)
+    assert begun.wait(20)
+    assert not host.libvirt.has_managed_save("web1")
+    operation.cancel()
+    go.set()
+    with pytest.raises(OperationCancelled, match="undone"):
+        operation.result(20)
+    assert host.list() == []
+    assert host.libvirt.has_managed_save("web1")
+
+
+def test_a_start_that_cannot_be_paused_keeps_the_managed_save(
+    link: LibvirtBackend, host: Host, web1: DomainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link.define(web1, autostart=None)
+    host.start("web1")
+    host.libvirt.managed_save("web1")
+
+    def suspend(_: object) -> None:
+        text = "it cannot be suspended"
+        error = libvirt.libvirtError(text)
+        error.err = (libvirt.VIR_ERR_OPERATION_FAILED, libvirt.VIR_FROM_TEST, text, 2, None, None, None, -1, -1)
+        raise error
+
+    monkeypatch.setattr(libvirt.virDomain, "suspend", suspend)
+    with pytest.raises(OperationFailed, match="cannot be suspended"):
+        host.start("web1", paused=True)
+    assert host.list() == []
+    assert host.libvirt.has_managed_save("web1")
 
 
 @pytest.mark.parametrize(
@@ -228,46 +488,29 @@ def test_what_else_may_go_on(host: Host, web1: DomainConfig, monkeypatch: pytest
             call()
 
 
-class _Guest:
-    """A guest in place of libvirt's, whose test driver attaches nothing."""
-
-    def __init__(self, uuid: UUID) -> None:
-        self.xml = "<domain><devices/></domain>"
-        self.uuid = uuid
-
-    def lookupByUUIDString(self, _: str) -> _Guest:  # noqa: N802 (libvirt's name)
-        return self
-
-    def ID(self) -> int:  # noqa: N802 (libvirt's name)
-        return 7
-
-    def XMLDesc(self, _: int) -> str:  # noqa: N802 (libvirt's name)
-        return self.xml
-
-    def detachDeviceFlags(self, xml: str, _: int) -> None:  # noqa: N802 (libvirt's name)
-        assert xml in self.xml
-        self.xml = self.xml.replace(xml, "")
-
-
 @pytest.mark.parametrize(
-    ("device", "xml"),
+    ("device", "what"),
     [
-        (Disk("/a.img", vdev="xvdb"), '<disk type="file"><target dev="xvdb"/></disk>'),
-        (Vif(mac="00:16:3e:00:00:01"), '<interface type="bridge"><mac address="00:16:3e:00:00:01"/></interface>'),
+        (Disk("/a.img", vdev="xvdb"), "xvdb"),
+        (Vif(mac="00:16:3e:00:00:01"), "00:16:3e:00:00:01"),
+        (Vif(), "a new Vif"),
     ],
 )
-def test_a_device(device: Disk | Vif, xml: str) -> None:
-    guest: Any = _Guest(uuid4())
-    other = xml.replace("xvdb", "xvdc").replace(":01", ":02")
-    guest.xml = f"<domain><devices>{other}</devices></domain>"
-    request = devices.NewDevice(DomainRef(7, guest.uuid), device, "libvirt (Xen)")
-    assert request.undo(guest) == "absent"
-    guest.xml = f"<domain><devices>{other}{xml}</devices></domain>"
-    assert request.undo(guest) == "undone"
-    assert guest.xml == f"<domain><devices>{other}</devices></domain>"
-    gone = devices.NewDevice(DomainRef(6, guest.uuid), device, "libvirt (Xen)")
-    assert gone.undo(guest) == "undone"
-    assert gone.key != request.key
+def test_a_device(
+    link: LibvirtBackend,
+    host: Host,
+    web1: DomainConfig,
+    monkeypatch: pytest.MonkeyPatch,
+    device: Disk | Vif,
+    what: str,
+) -> None:
+    domain = host.create(web1)
+    monkeypatch.setattr(LibvirtBackend, "_need", lambda *_: None)  # the test driver attaches nothing
+    loses_the_answer(monkeypatch, libvirt.virDomain, "attachDeviceFlags", does_it=False)
+    which = f"whether the domain {domain.uuid} has {what}$"
+    with pytest.raises(ConnectFailed, match=UNKNOWN.format("attached") + which):
+        domain.attach(device)
+    assert requests(link)._lost == []
 
 
 @pytest.mark.parametrize("stop", ["timeout", "cancel"])

@@ -16,7 +16,6 @@ from tests.offhost.host import OffHost
 from tests.offhost.internals import expect_quick_guests
 from tests.offhost.setup import RELEASES
 from tests.offhost.sweep import CALLED_OTHERWISE, FAULTS, NOT_SWEPT, VERBS, Configure, Fault, Sweep
-from tests.offhost.world import How
 
 WHOLE = "PYXEN_SWEEP" in os.environ
 LAST = 12
@@ -36,8 +35,6 @@ def numbers(count: int, fault: Fault, place: int) -> Iterable[int]:
 
 def is_tried(fault: Fault, place: int, release: str) -> bool:
     """Tell whether a fault is tried on a release."""
-    if fault.how is How.TEAR:  # 4.17's xenstored waits for the rest of a request, and serves nobody meanwhile
-        return release != "4.17"
     return WHOLE or list(RELEASES)[place % len(RELEASES)] == release
 
 

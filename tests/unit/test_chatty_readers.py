@@ -85,6 +85,66 @@ def test_a_loop_ends_at_its_deadline(kind: str) -> None:
             assert reader.get(timeout=0) is not None  # whatever the deadline of the loop
 
 
+def late(kind: str, reader: Any, seconds: float, *, aio: bool) -> None:
+    """Let the deadline of a reader pass when three more items have come, and one come after each that is taken."""
+    queue = reader._inbox._queue if aio else reader._queue
+    deadline = reader._until if aio else reader._deadline
+    queue._items.clear()
+    for _ in range(3):
+        queue._items.append(ITEMS[kind])
+    take = queue.take
+
+    def taken(timeout: float | None) -> object:
+        item = take(timeout)
+        queue._items.append(ITEMS[kind])
+        return item
+
+    queue.take = taken
+    deadline._end = time.monotonic() - seconds
+
+
+@pytest.mark.parametrize("kind", ["qmp", "xenstore"])
+@pytest.mark.parametrize("timeout", [0, TIMEOUT])
+def test_a_loop_gives_what_had_come_by_its_deadline(kind: str, timeout: float) -> None:
+    with FakeHost() as fake:
+        web = fake.create(config(type="hvm"))
+        with READERS[kind](fake, web, timeout) as reader:
+            late(kind, reader, 1.0, aio=False)
+            assert [next(reader) for _ in range(3)] == [ITEMS[kind]] * 3
+            for _ in range(2):
+                with pytest.raises(OperationTimeout, match="deadline"):
+                    next(reader)
+
+
+@pytest.mark.parametrize("kind", ["qmp", "xenstore"])
+def test_a_loop_of_asyncio_gives_what_had_come_by_its_deadline(kind: str) -> None:
+    async def main() -> None:
+        with FakeHost() as fake:
+            async with fake.aio() as host:
+                web = await host.create(config(type="hvm"))
+                async with READERS[kind](host, web, 0) as reader:
+                    late(kind, reader, 1.0, aio=True)
+                    assert [await anext(reader) for _ in range(3)] == [ITEMS[kind]] * 3
+                    for _ in range(2):
+                        with pytest.raises(OperationTimeout, match="deadline"):
+                            await anext(reader)
+
+    run(main())
+
+
+@pytest.mark.parametrize("kind", ["qmp", "xenstore"])
+def test_a_reader_that_has_ended_gives_all_of_it(kind: str) -> None:
+    with FakeHost() as fake:
+        web = fake.create(config(type="hvm"))
+        with READERS[kind](fake, web, 0) as reader:
+            reader._queue._items.clear()
+            with pytest.raises(OperationTimeout):
+                next(reader)
+            reader._queue.put(ITEMS[kind])
+            reader._queue.end()
+            assert list(reader) == [ITEMS[kind]]
+
+
 def test_a_loop_over_a_log_ends_at_its_deadline() -> None:
     with FakeHost() as fake, chatty("log", READERS["log"](fake, None, TIMEOUT)) as reader:
         assert list(reading(reader)) != []

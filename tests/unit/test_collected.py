@@ -21,6 +21,7 @@ class Backend:
     """What a host needs to be made and let go of."""
 
     uri = "fake:///"
+    completer = None
 
     def __init__(self) -> None:
         self.lock = threading.Lock()

@@ -194,6 +194,26 @@ def test_a_guest_that_does_not_stop(terminal: Terminal, flood: bytes) -> None:
         assert len(stream._text._unread) <= 2 * _consoletext.PIECE
 
 
+def test_a_loop_gives_what_had_come_by_its_deadline(terminal: Terminal) -> None:
+    async def read_all(stream: AioConsoleStream) -> None:
+        assert await anext(stream) == "three"
+        with pytest.raises(OperationTimeout):
+            await anext(stream)
+
+    terminal.says(b"one\ntwo\nlogin: ")
+    with stream_of(terminal, timeout=0) as stream:
+        assert [next(stream), next(stream)] == ["one", "two"]
+        for _ in range(2):
+            with pytest.raises(OperationTimeout, match="the deadline of 0"):
+                next(stream)
+        terminal.says(b"root\n")
+        assert stream.get(PATIENCE) == "login: root"  # whatever the deadline of the loop
+    with pytest.raises(StopIteration):
+        next(stream)
+    terminal.says(b"three\n")
+    awaited(terminal, read_all, timeout=0)
+
+
 def test_a_guest_that_does_not_stop_does_not_stop_the_loop(terminal: Terminal, flood: bytes) -> None:
     async def read_while_others_run(stream: AioConsoleStream) -> None:
         ticks = 0

@@ -16,8 +16,9 @@ from typing import Any
 
 import pytest
 
+import pyxen
 from pyxen.errors import InvalidArgument, NotEnoughMemory, OperationCancelled, OperationFailed, OperationTimeout
-from pyxen.operation import Calls, Operation, Progress, finish
+from pyxen.operation import Calls, Operation, Progress, check_may_wait, completing, finish, may_wait
 from tests.forks import told_by_a_child
 from tests.waiting import until
 
@@ -177,9 +178,9 @@ def test_waiting_for_oneself_is_refused() -> None:
     assert "pause: cannot wait here" in str(seen[0])
 
 
-def test_a_callback_waits_for_nothing_that_runs() -> None:
+def test_a_callback_on_a_thread_of_many_waits_for_nothing_that_runs() -> None:
     first, second = Operation[str]("create"), Operation[str]("pause")
-    worker, other = Worker(first), Worker(second)
+    other = Worker(second)
     begun: list[Operation[str]] = []
     raised: list[BaseException] = []
 
@@ -203,14 +204,76 @@ def test_a_callback_waits_for_nothing_that_runs() -> None:
                 raised.append(error)
 
     first.add_done_callback(callback)
-    worker.finish.set()
-    worker.thread.join(30)
+    with completing(object()):
+        first.set_result("done")
     assert [type(error) for error in raised] == [RuntimeError] * 6 + [TimeoutError]
     assert begun == []
     assert "pause: cannot wait here" in str(raised[0])
     assert "nothing was begun" in str(raised[3])
     other.finish.set()
     assert second.wait() == "done"
+
+
+def test_a_callback_waits_for_what_another_completes() -> None:
+    """What it waits for must not need the thread that the callback is on."""
+    mine, other = object(), object()
+    operations = [Operation[str]("create", name) for name in ("mine", "other", "unknown")]
+    for operation, completer in zip(operations, (mine, other, None), strict=True):
+        operation.carried_by(lambda _: None, threading.Thread(), completer)
+    with completing(mine):
+        assert [may_wait(each) for each in (mine, other, None)] == [False, True, False]
+        check_may_wait(completer=other)
+        for operation in (operations[0], operations[2]):
+            with pytest.raises(RuntimeError, match="cannot wait here"):
+                operation.result(30)
+        threading.Timer(0.05, operations[1].set_result, ["done"]).start()
+        assert operations[1].result(30) == "done"
+        with completing(other):
+            assert [may_wait(each) for each in (mine, other)] == [True, False]
+        assert [may_wait(each) for each in (mine, other)] == [False, True]
+    assert may_wait()
+
+
+def test_what_turns_out_to_need_the_thread_is_cancelled() -> None:
+    mine, other, stops = object(), object(), list[str | None]()
+
+    def begin() -> Operation[str]:
+        operation = Operation[str]("migrate")
+        operation.carried_by(lambda stopping: stops.append(stopping.stopped), threading.Thread(), None)
+        return operation
+
+    with completing(mine), pytest.raises(RuntimeError, match="migrate: cannot wait here"):
+        finish(begin, completer=other)
+    assert stops == ["cancelled"]
+
+
+def test_a_callback_of_an_operation_with_a_thread_of_its_own_may_wait() -> None:
+    first, second = Operation[str]("clone"), Operation[str]("pause")
+    worker, other = Worker(first), Worker(second)
+    seen: list[str] = []
+    first.add_done_callback(lambda _: seen.append(finish(lambda: second)))
+    other.finish.set()
+    worker.finish.set()
+    worker.thread.join(30)
+    assert seen == ["done"]
+
+
+def test_a_process_that_is_forked_in_a_callback_may_wait() -> None:
+    with completing(object()):
+        assert told_by_a_child([may_wait]) == ["True"]
+        assert not may_wait()
+
+    def create_and_close() -> str:
+        with pyxen.connect("memory:///child") as host:
+            return str(host.create(pyxen.DomainConfig("web2", type="pvh", kernel="/k", memory=64)).name)
+
+    told: list[str] = []
+    with pyxen.connect("memory:///parent") as parent:
+        waiting = parent.create(pyxen.DomainConfig("web1", type="pvh", kernel="/k", memory=64)).begin.wait("paused")
+        waiting.add_done_callback(lambda _: told.extend(told_by_a_child([create_and_close])))
+        waiting.cancel()
+        until(lambda: told, "the callback hangs")
+    assert told == ["'web2'"]
 
 
 def test_a_callback_that_is_called_at_once_may_wait() -> None:
@@ -240,7 +303,8 @@ def test_a_callback_that_would_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
     worker = Worker(operation)
     worker.finish.set()
     worker.thread.join(30)
-    assert [type(error) for error in told] == [InvalidArgument]
+    operation.add_done_callback(lambda _: never(None))  # it has ended: the same rule
+    assert [type(error) for error in told] == [InvalidArgument] * 2
     ended: list[object] = []
     operation.add_done_callback(ended.append)
     assert ended == [operation]
@@ -361,7 +425,21 @@ def test_a_hook_that_raises_breaks_nothing_either(monkeypatch: pytest.MonkeyPatc
     assert operation.result(0) == "done"
 
 
-def test_what_a_callback_raises_at_once_belongs_to_the_caller() -> None:
+@pytest.mark.parametrize("error", [ValueError("v"), SystemExit(1), GeneratorExit()])
+def test_a_callback_that_raises_at_once_breaks_nothing(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[BaseException | None] = []
+    monkeypatch.setattr(threading, "excepthook", lambda arguments: told.append(arguments.exc_value))
+    operation = Operation[str]("create")
+    operation.set_result("done")
+
+    def fail(_: object) -> None:
+        raise error
+
+    operation.add_done_callback(fail)
+    assert told == [error]
+
+
+def test_ctrl_c_in_a_callback_that_is_called_at_once_interrupts() -> None:
     operation = Operation[str]("create")
     operation.set_result("done")
 

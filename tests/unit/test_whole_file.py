@@ -296,7 +296,7 @@ def test_a_file_that_is_mounted(tmp_path: Path) -> None:
             ["mount", "--bind", source, mounted], capture_output=True, check=False, timeout=60
         ).returncode:
             pytest.skip("nothing can be mounted here")
-        undo.callback(subprocess.run, ["umount", "-l", mounted], check=True, timeout=60)
+        undo.callback(lambda: subprocess.run(["umount", "-l", mounted], check=True, timeout=60))
         xlcfg.dump(CONFIG, mounted)
     assert source.read_text() == xlcfg.dumps(CONFIG)
     assert sorted(os.listdir(tmp_path)) == ["mounted", "source"]

@@ -33,7 +33,7 @@ REASONS: Final = {
     "_common/file_content.py: _open_at_once: os.open": READS,
     "_common/overlays.py: make_overlay: os.open": NEW,
     "_common/own_files.py: open_own: os.open": NO_LINK,
-    "_common/process_lock.py: lock_file: os.open": "it writes nothing; new ones are made with O_EXCL, in a folder of root",
+    "_common/process_lock.py: lock_file: os.open": "it writes nothing; O_EXCL makes new ones, in a folder of root",
     "_common/whole_file.py: _replace: open": "the descriptor of a new file",
     "_common/whole_file.py: _write_file: open": "the descriptor of an older file, which is nobody else's",
     "_common/whole_file.py: _write_file: os.open": NO_LINK,
@@ -87,7 +87,7 @@ def _writes(call: ast.Call) -> bool:
         if not isinstance(mode, ast.Constant):
             return name in {"open", "io.open"}
         return isinstance(mode.value, str) and not set("wax+").isdisjoint(mode.value) and len(mode.value) <= 3
-    return last in WRITES or (name.startswith("shutil.") and last in MOVES)
+    return last in WRITES or name == "os.truncate" or (name.startswith("shutil.") and last in MOVES)
 
 
 def _places(node: ast.AST, function: str = "") -> Iterator[str]:
@@ -128,6 +128,7 @@ def test_whoever_writes_a_file_knows_what_lies_there() -> None:
         ("os.open(path, flags | os.O_NOFOLLOW)", True),
         ("path.write_text(text)", True),
         ("shutil.copyfile(a, b)", True),
+        ("os.truncate(path, 0)", True),
         ("config.copy()", False),
     ],
 )

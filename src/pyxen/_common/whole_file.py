@@ -40,7 +40,8 @@ def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
     place (this user may make no files in its folder, or it is mounted there), or if something would be lost with it: a
     second name (a hard link), or its owner, whom only root can give to another file.
 
-    What is open, such as ``/dev/stdout`` or ``/dev/fd/3``, is written from where it is. So is a device or a pipe.
+    What this process has open, such as ``/dev/stdout`` or ``/dev/fd/3``, is written from where it is. A device or a
+    pipe, or what another process has open, is written as it is.
 
     Raises:
         OSError: It cannot be written. An older file is as it was, if it is not one that is written in place.

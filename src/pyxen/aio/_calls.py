@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Executor, Future, InvalidStateError, ThreadPoolExecutor, wait
 from functools import partial
 from io import FileIO
 from typing import Any, Final, Generic, TypeVar
@@ -302,11 +302,23 @@ async def _ended(change: Future[T]) -> T:
 
 
 async def _patiently(commit: Future[Any]) -> None:
-    """Await the end of a commit, which has none if xenstored hangs."""
+    """Await the end of a commit, which has none if xenstored hangs.
+
+    It does not use `asyncio.timeout`, which takes itself for the cancel of the task in Python 3.11.
+    """
+    over: Future[None] = Future()
+
+    def end(_: object = None) -> None:
+        with contextlib.suppress(InvalidStateError):  # the other one was first
+            over.set_result(None)
+
+    commit.add_done_callback(end)
+    late = asyncio.get_running_loop().call_later(_PATIENCE, end)
     try:
-        async with asyncio.timeout(_PATIENCE):
-            await done(commit)
-    except TimeoutError:
+        await done(over)
+    finally:
+        late.cancel()
+    if not commit.done():
         _LOG.warning(_NOT_ENDED, _PATIENCE)
 
 

@@ -86,7 +86,7 @@ def output_failed(error: OSError) -> None:
 
 
 def save(name: str, text: str, source: str, *, force: bool) -> None:
-    """Write a file, whole or not at all.
+    """Write a file; see `write_whole`.
 
     Args:
         name: The file.

@@ -136,7 +136,12 @@ def loads_list(
 
 
 def dump(config: DomainConfig, path: str | os.PathLike[str], *, on_loss: OnLoss = "raise") -> None:
-    """Write a configuration to a file, whole or not at all. Arguments and errors are as of `dumps`, and `OSError`."""
+    """Write a configuration to a file. Arguments and errors are as of `dumps`, and `OSError`.
+
+    The file takes the place of an older one when it is complete, with the mode, the owner and the attributes of the
+    older one. If nothing can take its place, as in a folder that is not writable, or if it has hard links, it is
+    written in place: then an error may leave it half-written.
+    """
     write_whole(path, (dumps(config, on_loss=on_loss) + "\n").encode())
 
 

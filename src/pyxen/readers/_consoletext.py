@@ -52,6 +52,7 @@ class ConsoleText:
         self.ended = False
         self._seconds = timeout
         self._deadline = None if seconds is None else time.monotonic() + seconds
+        self._looked_late = False
         self._unread = bytearray()
         self._searched = 0
         self._hung_up: float | None = None
@@ -91,13 +92,27 @@ class ConsoleText:
         end = min((one for one in (until, self._deadline) if one is not None), default=None)
         return None if end is None else max(0.0, end - time.monotonic())
 
+    def may_look(self) -> bool:
+        """Tell whether a loop may look for more; ask this before each line.
+
+        It may until the deadline, and once after it, for what had come by then: a guest that does not stop printing
+        must not outlast it. Lines that were read are given in any case.
+        """
+        if self.ended or not self._is_late():
+            return True
+        looked, self._looked_late = self._looked_late, True
+        return not looked
+
+    def _is_late(self) -> bool:
+        return self._deadline is not None and time.monotonic() >= self._deadline
+
     def check_deadline(self) -> None:
         """Raise the exception for a loop over lines that has reached its deadline.
 
         Raises:
             OperationTimeout: The deadline passed, and the console has not ended.
         """
-        if not self.ended and self._deadline is not None and time.monotonic() >= self._deadline:
+        if not self.ended and self._is_late():
             message = f"the deadline of {self._seconds} s passed, and the console has not ended"
             raise OperationTimeout(message, operation="console_stream")
 

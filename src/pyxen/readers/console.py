@@ -99,9 +99,8 @@ class ConsoleStream(Iterator[str]):
             os.close(self._wake)
 
     def __next__(self) -> str:
-        self._text.check_deadline()  # first: a guest that does not stop printing must not outlast it
         try:
-            line = self._line(None)
+            line = self._line(None, look=self._text.may_look())
         except HostClosed:
             raise StopIteration from None
         if line is None:
@@ -229,13 +228,16 @@ class ConsoleStream(Iterator[str]):
         if self._closed:
             raise HostClosed("console_stream: this stream of a console was closed")
 
-    def _line(self, until: float | None) -> str | None:
+    def _line(self, until: float | None, *, look: bool = True) -> str | None:
         self._check_process()
         with self._reading:
             while True:
                 line = self._text.take_line()
-                if line is not None or not self._fill(until):
+                if line is not None:
                     return line
+                self._check_open()
+                if not look or not self._fill(until):
+                    return None
                 if self._text.left(until) == 0:
                     return self._text.take_line()
 

@@ -118,10 +118,10 @@ def create_image(
     base = None if backing is None else _absolute(backing, verb)
     if base is not None and not os.path.exists(base):
         raise _missing(base, verb)
-    _reserve(place, verb)
+    made = _reserve(place, verb)
     try:
         if format == "raw":
-            os.truncate(place, size_bytes or 0)
+            os.ftruncate(made, size_bytes or 0)
         else:
             _make_qcow2(place, size_bytes, base, backing_format, seconds)
         return image_info(place, format=format, timeout=timeout) if format != "raw" else _raw(place)
@@ -132,6 +132,8 @@ def create_image(
             kind = NotEnoughSpace if error.errno in _FULL else StorageError
             raise kind(f"{place}: {error.strerror or error}", operation=verb) from error
         raise
+    finally:
+        os.close(made)
 
 
 def image_info(
@@ -198,10 +200,10 @@ def _missing(path: str, verb: str) -> FileMissing:
     return error
 
 
-def _reserve(path: str, verb: str) -> None:
-    """Create an empty file that nobody else has."""
+def _reserve(path: str, verb: str) -> int:
+    """Create an empty file that nobody else has, and return its descriptor."""
     try:
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except FileExistsError:
         raise VolumeExists(f"there is a file {path} already: use another name", operation=verb) from None
     except (FileNotFoundError, NotADirectoryError):

@@ -158,5 +158,10 @@ def _written_in_part(config: DomainConfig) -> tuple[str, list[Loss]]:
 
 
 def dump(config: DomainConfig, path: str | os.PathLike[str], *, on_loss: OnLoss = "raise") -> None:
-    """Write a configuration to a file, whole or not at all; arguments and errors as `dumps`, and OSError."""
+    """Write a configuration to a file; arguments and errors as `dumps`, and OSError.
+
+    The file takes the place of an older one when it is complete, with the mode, the owner and the attributes of the
+    older one. If nothing can take its place, as in a folder that is not writable, or if it has hard links, it is
+    written in place: then an error may leave it half-written.
+    """
     write_whole(path, dumps(config, on_loss=on_loss).encode("utf-8", "surrogateescape"))

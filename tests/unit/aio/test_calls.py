@@ -16,6 +16,7 @@ import pytest
 import pyxen.aio
 from pyxen import (
     DomainNotFound,
+    HostClosed,
     InvalidState,
     OperationFailed,
     OperationTimeout,
@@ -23,9 +24,9 @@ from pyxen import (
 )
 from pyxen.aio import _calls as aio_calls
 from pyxen.backends.base import DomainRef
-from pyxen.operation import Calls
+from pyxen.operation import Calls, completing
 from tests.raising import handlers_that_raise
-from tests.unit.aio.fakehost import CONFIG, FakeBackend, OnHost, turns, undone, until
+from tests.unit.aio.fakehost import CONFIG, FakeBackend, OnHost, run, turns, undone, until
 
 # Calls that look
 
@@ -275,7 +276,12 @@ def test_a_loop_in_a_callback_does_not_wait_for_operations(backend: FakeBackend,
 
         operation = host.begin.create(CONFIG)
         operation.add_done_callback(callback)
-        await asyncio.to_thread(backend.operations[0].set_result, DomainRef(7, uuid.UUID(int=7)))
+
+        def complete() -> None:
+            with completing(backend):
+                backend.operations[0].set_result(DomainRef(7, uuid.UUID(int=7)))
+
+        await asyncio.to_thread(complete)
         assert len(raised) == 3
         assert all("cannot wait here" in str(error) for error in raised)
         assert len(backend.operations) == 1
@@ -507,6 +513,28 @@ def test_what_cannot_be_undone_is_logged(
     records = [record for record in caplog.records if record.name == "pyxen.aio"]
     assert [record.levelno for record in records] == [logging.ERROR]
     assert "Domain 7" in records[0].getMessage()
+
+
+def test_what_is_given_back_to_a_closed_host_is_no_loss(caplog: pytest.LogCaptureFixture) -> None:
+    """It has ended with its host: nothing stays."""
+
+    def give_back(_: object) -> None:
+        raise HostClosed("it is closed")
+
+    async def main() -> None:
+        calls, come = aio_calls.Calls(), threading.Event()
+        task = asyncio.create_task(calls.acquire(lambda: come.wait(30), give_back=give_back))
+        await turns()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert calls.opening
+        come.set()
+        await until(lambda: not calls.opening)
+        calls.release()
+
+    run(main())
+    assert [record for record in caplog.records if record.name == "pyxen.aio"] == []
 
 
 def test_a_log_handler_that_raises_when_something_cannot_be_undone(

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import threading
+import time
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 
@@ -86,25 +88,28 @@ def test_a_transaction() -> None:
 
 
 def test_a_transaction_of_a_task_that_is_cancelled() -> None:
-    """It changes nothing, and the task goes on when that is certain."""
+    """It changes nothing, and the task goes on at once: the function may wait for what the task does then."""
 
     async def main(xen: pyxen.aio.Host, _: FakeHost) -> None:
-        inside, go_on, calls = threading.Event(), threading.Event(), list[int]()
+        inside, go_on, ended, calls = threading.Event(), threading.Event(), threading.Event(), list[int]()
 
         def write(transaction: XenstoreTransaction) -> None:
             calls.append(1)
             inside.set()
             transaction.write(TOP, "1")
             assert go_on.wait(30)
+            ended.set()
 
         task = asyncio.create_task(xen.xenstore.transaction(write))
         await until(inside.is_set)
         task.cancel()
         await turns()
-        assert not task.done()
+        assert task.done()
         go_on.set()
         with pytest.raises(asyncio.CancelledError):
             await task
+        await until(ended.is_set)
+        await until(lambda: not xen._calls._stepping)
         assert not await xen.xenstore.exists(TOP)
         assert len(calls) == 1
 
@@ -138,27 +143,69 @@ def test_a_transaction_that_is_cancelled_is_not_tried_again(monkeypatch: pytest.
     on_fake(main)
 
 
-def test_a_second_cancel_does_not_wait_for_a_transaction() -> None:
+@pytest.mark.parametrize("patient", [True, False])
+def test_a_commit_that_has_begun_ends_before_the_cancelled_task(
+    patient: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A commit that hangs is left after a while."""
+    monkeypatch.setattr(_calls, "_PATIENCE", 30.0 if patient else 0.05)
+
     async def main(xen: pyxen.aio.Host, _: FakeHost) -> None:
-        inside, go_on, ended = threading.Event(), threading.Event(), threading.Event()
-
-        def write(transaction: XenstoreTransaction) -> None:
-            transaction.write(TOP, "1")
-            inside.set()
-            assert go_on.wait(30)
-            ended.set()
-
-        task = asyncio.create_task(xen.xenstore.transaction(write))
+        task, inside, go_on = hanging_commit(xen, monkeypatch)
         await until(inside.is_set)
         task.cancel()
         await turns()
+        assert not (patient and task.done())
+        if patient:
+            go_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert await xen.xenstore.exists(TOP) == patient
+        assert ("may still be made" in caplog.text) != patient
+        go_on.set()
+        await until(lambda: not xen._calls._stepping)
+        assert await xen.xenstore.exists(TOP)
+
+    on_fake(main)
+
+
+def hanging_commit(
+    xen: pyxen.aio.Host, monkeypatch: pytest.MonkeyPatch
+) -> tuple[asyncio.Task[None], threading.Event, threading.Event]:
+    """Begin a transaction whose commit waits; return its task, what is set in the commit, and what lets it go on."""
+    inside, go_on = threading.Event(), threading.Event()
+    store = xen._backend.xenstore()
+    begin = store.begin
+
+    def begun() -> Any:
+        nodes = begin()
+        commit = nodes.commit
+
+        def slow() -> bool:
+            inside.set()
+            assert go_on.wait(30)
+            return commit()
+
+        monkeypatch.setattr(nodes, "commit", slow, raising=False)
+        return nodes
+
+    monkeypatch.setattr(store, "begin", begun)
+    return asyncio.create_task(xen.xenstore.transaction(lambda nodes: nodes.write(TOP, "1"))), inside, go_on
+
+
+def test_a_second_cancel_does_not_wait_for_a_transaction(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main(xen: pyxen.aio.Host, _: FakeHost) -> None:
+        task, inside, go_on = hanging_commit(xen, monkeypatch)
+        await until(inside.is_set)
+        task.cancel()
+        await turns()
+        assert not task.done()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
         go_on.set()
-        await until(ended.is_set)
-        await turns()
-        assert not await xen.xenstore.exists(TOP)
+        await until(lambda: not xen._calls._stepping)
+        assert await xen.xenstore.exists(TOP)
 
     on_fake(main)
 
@@ -236,7 +283,8 @@ def test_a_watch() -> None:
 
 def test_the_deadline_of_a_loop() -> None:
     async def main(xen: pyxen.aio.Host, _: FakeHost) -> None:
-        watch = xen.xenstore.watch(TOP, timeout=0.05)
+        watch = xen.xenstore.watch(TOP, timeout=0.3)
+        time.sleep(0.4)  # noqa: ASYNC251 (on purpose: what comes before it reads does not count)
         assert (await anext(watch)).path == TOP
         with pytest.raises(OperationTimeout, match="deadline"):
             await anext(watch)

@@ -331,3 +331,22 @@ def test_arguments_of_the_wrong_kind(call: Callable[[Any, Any], object], says: s
         web = host.create(config())
         with pytest.raises(InvalidArgument, match=says):
             call(host, web)
+
+
+def test_a_closing_that_ctrl_c_interrupts_is_gone_on_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    def ctrl_c() -> None:
+        raise KeyboardInterrupt
+
+    with FakeHost() as fake:
+        host, engine = pyxen.connect(fake.uri), fake._machine.engine
+        users = engine._users
+        with monkeypatch.context() as patch:
+            patch.setattr(host._backend, "_end_subscriptions", ctrl_c)
+            with pytest.raises(KeyboardInterrupt):
+                host.close()
+        with pytest.raises(HostClosed):
+            host.list()
+        assert engine._users == users
+        for _ in range(2):
+            host.close()
+            assert engine._users == users - 1

@@ -67,10 +67,27 @@ def test_a_file_system_that_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(os, "truncate", full)
+    monkeypatch.setattr(os, "ftruncate", full)
     with pytest.raises(NotEnoughSpace, match="No space left on device"):
         create_image(tmp_path / "a", 512)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_somebody_puts_in_its_place_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a folder where everybody may rename what others have made."""
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    real = os.open
+
+    def swapped(path: str, flags: int, mode: int = 0o777) -> int:
+        fd = real(path, flags, mode)
+        os.unlink(path)
+        os.symlink(victim, path)
+        return fd
+
+    monkeypatch.setattr(os, "open", swapped)
+    create_image(tmp_path / "a", 512)
+    assert victim.read_text() == "precious"
 
 
 def test_a_host_without_qemu_img(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -91,9 +91,8 @@ class ConsoleStream(AsyncIterator[str]):
             self._forget()
 
     async def __anext__(self) -> str:
-        self._text.check_deadline()  # first: a guest that does not stop printing must not outlast it
         try:
-            line = await self._line(None)
+            line = await self._line(None, look=self._text.may_look())
         except HostClosed:
             raise StopAsyncIteration from None
         if line is None:
@@ -232,7 +231,7 @@ class ConsoleStream(AsyncIterator[str]):
             with contextlib.suppress(RuntimeError):  # its loop is closed
                 waiter.get_loop().call_soon_threadsafe(_set, waiter)
 
-    async def _line(self, until: float | None) -> str | None:
+    async def _line(self, until: float | None, *, look: bool = True) -> str | None:
         await self._begin()
         async with self._reading:
             while True:
@@ -241,7 +240,7 @@ class ConsoleStream(AsyncIterator[str]):
                 line = self._text.take_line()
                 if line is not None:
                     return line
-                if not await self._fill(until):
+                if not look or not await self._fill(until):
                     return None
                 if self._text.left(until) == 0:
                     return self._text.take_line()

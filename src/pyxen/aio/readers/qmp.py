@@ -74,7 +74,10 @@ class QmpEvents(Reader[QmpEvent]):
 
     @property
     def lost(self) -> int:
-        """Number of events that were dropped because `maxlen` others were waiting to be read."""
+        """Number of events that were dropped because `maxlen` others were waiting to be read.
+
+        With a remote host, also those of any name that were lost on their way. A loss of unknown size counts as 1.
+        """
         return self._queue.lost
 
     async def close(self) -> None:

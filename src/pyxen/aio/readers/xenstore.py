@@ -19,9 +19,9 @@ __all__ = ["XenstoreWatch"]
 class XenstoreWatch(Reader[NodeChange]):
     """A reader of the changes of some nodes, returned by `Xenstore.watch`. Any number of tasks may read from it.
 
-    It watches from ``async with`` on, or else from the first read; the deadline counts from then on. ``async for change in watch`` waits for each change.
-    It ends when the host or the watch is closed, and raises `OperationTimeout` when the watch's deadline has passed. A
-    watch that is garbage-collected is closed too.
+    It watches from ``async with`` on, or else from the first read, and its deadline counts from then on. ``async for
+    change in watch`` waits for each change. It ends when the host or the watch is closed, and raises `OperationTimeout`
+    when the watch's deadline has passed. A watch that is garbage-collected is closed too.
     """
 
     _inbox: Inbox[NodeChange]

@@ -110,7 +110,7 @@ class LibvirtBackend(LibvirtHost):
             work,
             undo=lifecycle.destroy_if_there,
             late="libvirt cannot stop creating it; pyxen destroys it as soon as it exists",
-            unsure=f"libvirt may have created it, or do it yet: look for the domain {uuid}",
+            unsure=f"it is not known whether libvirt has created it, or will yet: look for the domain {uuid}",
             secrets=lifecycle.secrets_of(config),
         )
 
@@ -285,10 +285,9 @@ class LibvirtBackend(LibvirtHost):
                 yield
 
         def work(connection: Connection, threaded: ThreadedOperation[DomainRef]) -> DomainRef:
-            if wanted is None:
-                threaded.unsure = "libvirt may have restored it, or do it yet: look for a new domain"
-            else:
-                threaded.unsure = f"libvirt may have restored it, or do it yet: look for the domain {wanted}"
+            which = "a new domain" if wanted is None else f"the domain {wanted}"
+            threaded.unsure = f"it is not known whether libvirt has restored it, or will yet: look for {which}"
+            if wanted is not None:
                 threaded.asks_for(wanted)
             try:
                 with threaded.others() as others:
@@ -391,7 +390,8 @@ class LibvirtBackend(LibvirtHost):
 
         late = "libvirt cannot stop attaching it; pyxen detaches it as soon as it is attached"
         what = name_of(device) or f"a new {type(device).__name__}"
-        unsure = f"libvirt may have attached it, or do it yet: look whether the domain {domain.uuid} has {what}"
+        where = f"look whether the domain {domain.uuid} has {what}"
+        unsure = f"it is not known whether libvirt has attached it, or will yet: {where}"
         return self._start(self._on(domain, "attach", timeout), work, undo=undo, late=late, unsure=unsure)
 
     def detach(self, domain: DomainRef, device: Part | str, *, force: bool, timeout: float | None) -> Operation[None]:
@@ -538,7 +538,7 @@ class LibvirtBackend(LibvirtHost):
             return ref
 
         late = "libvirt cannot stop starting it; pyxen destroys it as soon as it exists, or saves it again"
-        unsure = f"libvirt may have started it, or do it yet: look whether the domain {uuid} runs"
+        unsure = f"it is not known whether libvirt has started it, or will yet: look whether the domain {uuid} runs"
         return self._start(operation, work, undo=undo, late=late, unsure=unsure)
 
     def _why_not_started(self, connection: Connection, found: VirDomain, error: Exception) -> Exception | None:

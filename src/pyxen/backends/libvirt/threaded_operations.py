@@ -105,7 +105,7 @@ class ThreadedOperation(Generic[T]):
 
         Args:
             uuid: Its uuid.
-            chosen: Whether pyxen has chosen this uuid for a create, which is undone if the link breaks before the answer.
+            chosen: Whether pyxen has chosen it, for a create; this is undone if the link breaks before the answer.
         """
         if self.unanswered is not None:
             self.unanswered.ask(self.operation, uuid, chosen=chosen)

@@ -230,10 +230,10 @@ def _take_state(operation: Operation[Any], guest: Guest, data: bytes) -> None:
         operation.log.append(f"the state of the guest has {len(text)} of {size} bytes, or is damaged")
         raise describe(OperationFailed, "damaged: the state of the guest is truncated", operation)
     state = _state(text)
-    if state is None or not 1 <= state["online"] <= guest.config.effective_maxvcpus or state["memory"] < 0:
+    if state is None or state["online"] < 1 or state["memory"] < 0:
         raise describe(OperationFailed, "damaged: the state of the guest is not one of memory:///", operation)
     guest.memory_kib = min(state["memory"], guest.memory_kib + guest.host.free_kib())
-    guest.online = state["online"]
+    guest.online = min(state["online"], guest.config.effective_maxvcpus)  # another configuration may have fewer
     guest.answers, guest.drivers = state["answers"], state["drivers"]
     guest.limit_kib = guest.target_kib + LIMIT_ROOM_KIB
     guest.booted = True

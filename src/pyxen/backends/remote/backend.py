@@ -109,9 +109,7 @@ class RemoteBackend(RemoteDomains):
 
         subscription = self._client.subscription(QmpEvent, put, over, qmp_events_lost)
         beginning = self._client.begin("qmp_events", subscription=subscription, domain=domain, timeout=timeout)
-        running.carried_by(
-            lambda _: self._client.cancel(beginning), self._client.deliverer, self.completer
-        )
+        running.carried_by(lambda _: self._client.cancel(beginning), self._client.deliverer, self.completer)
         return beginning.map(lambda _: running)
 
     def console(self, domain: DomainRef, kind: ConsoleType | None = None, number: int = 0) -> int:

@@ -189,7 +189,8 @@ class Client:
         if "allow" in verb.names:
             arguments["allow"] = allow is not None
         operation = operation_of(verb, arguments)
-        if isinstance(domain := arguments.get("domain"), DomainRef):  # the other end does not know where we run
+        domain = arguments.get("domain")
+        if isinstance(domain, DomainRef) and domain.domid:  # the other end spares its dom0; it does not know our own
             check_spared(operation.verb, domain.domid, domain.uuid)
         pending = Pending(verb, operation, None, subscription, allow)
         number, answers = self._send(verb, arguments, pending, stream)

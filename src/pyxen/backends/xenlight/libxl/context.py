@@ -189,7 +189,7 @@ class Context:
             yield from self._replace_if_cut_off()
             return (yield from script)
         except Error as error:
-            if isinstance(error, ConnectFailed) and self._lifeline.let_go():
+            if self._lifeline.let_go():
                 self._suspect = True
             if operation not in self._held_up or operation.stopped is not None:
                 raise
@@ -339,6 +339,7 @@ class Context:
         if self._cut_off:
             return
         self._suspect = self._cut_off = True
+        self._lifeline.let_go()
         self._sink.note(lib.XTL_ERROR, f"{_CUT_OFF}: {reason}")
         self._event_loop.rests = True
         with contextlib.suppress(HostClosed):
@@ -382,6 +383,8 @@ class Context:
             with self._sink.silent():
                 self._cut_off = bool(lib.pyxen_ctx_is_cut_off(self.pointer))
             self._suspect = self._event_loop.rests = self._cut_off
+            if self._cut_off:
+                self._lifeline.let_go()  # xenstored may wait for the rest of a request
         return self._cut_off
 
     def _choose_what_to_wait_for(self) -> None:
