@@ -96,8 +96,8 @@ class Qmp:
         Args:
             names: Names of events, e.g. ``RESET``; QEMU's manual lists them. Default: all events.
             timeout: Seconds after which a loop over the events raises `OperationTimeout`. What has come by then is
-                still given: with 0, what is there. None is no deadline. They count from when QEMU has greeted the reader,
-                for which it has 10 seconds.
+                still given: with 0, what is there. None is no deadline. They count from when QEMU has greeted the
+                reader, for which it has 10 seconds.
             maxlen: How many events may wait to be read. More are dropped, and counted in `QmpEvents.lost`.
 
         Raises:

@@ -155,8 +155,10 @@ def test_a_callback_of_a_wait_may_wait(host: Host, web1: DomainConfig) -> None:
     """Also for what is polled for, about the same domain, and in more callbacks than there are threads that poll."""
     domain = host.create(web1)
     told: list[BaseException | None] = []
+    called: list[object] = []
 
-    def callback(_: object) -> None:
+    def callback(operation: object) -> None:
+        called.append(operation)
         try:
             domain.wait(DomainState.RUNNING, timeout=20)
             domain.config()
@@ -168,12 +170,16 @@ def test_a_callback_of_a_wait_may_wait(host: Host, web1: DomainConfig) -> None:
     waits = [domain.begin.wait(DomainState.PAUSED, timeout=20) for _ in range(5)]
     for each in waits:
         each.add_done_callback(callback)
-    waits[0].add_done_callback(lambda _: domain.unpause())
-    last = domain.begin.wait(DomainState.PAUSED, timeout=20)
-    last.add_done_callback(lambda _: domain.unpause())
     domain.pause()
+    wait_until(lambda: len(called) == 5)
+    unpaused: list[object] = []
+
+    def unpause(_: object) -> None:
+        unpaused.append(domain.unpause())
+
+    domain.begin.wait(DomainState.PAUSED, timeout=20).add_done_callback(unpause)
     wait_until(lambda: len(told) == 5)
-    assert told == [None] * 5
+    assert (told, unpaused) == ([None] * 5, [None])
     domain.destroy()
 
 

@@ -246,7 +246,7 @@ def test_the_process_dies_in_a_verb(
 ) -> None:
     expect_quick_guests(monkeypatch)
     sweep, place = Sweep(offhost, config, VERBS[verb], 0), list(VERBS).index(verb)
-    if not is_tried(CALLS, place, offhost.release.name):
+    if not is_tried(place, offhost.release.name):
         return
     with sweep.open():
         for nth in numbers(sweep.count(CALLS), CALLS, place):
@@ -307,7 +307,7 @@ def test_the_process_stops_in_a_verb_and_goes_on(
     offhost: OffHost, config: Configure, kernels: dict[str, str], verb: str
 ) -> None:
     sweep, place = Sweep(offhost, config, VERBS[verb]), list(VERBS).index(verb)
-    if not is_tried(REQUESTS, place, offhost.release.name):
+    if not is_tried(place, offhost.release.name):
         return
     with sweep.open():
         for nth in numbers(sweep.count(REQUESTS), REQUESTS, place):

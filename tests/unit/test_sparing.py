@@ -125,6 +125,14 @@ def test_the_domain_of_xenstored_on_a_host_that_is_served() -> None:
         check_spares(found.host.domains["store"], web, found.host)
 
 
+def test_the_domain_of_xenstored_on_an_older_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    with served("memory:///xenstored") as found:
+        _, web = store_and_web(found.there)
+        client = found.host._backend.client  # type: ignore[attr-defined]
+        monkeypatch.setattr(client, "verbs", client.verbs - {"xenstore_domid"})
+        assert [guest.uuid for guest in found.host.guests] == [web.uuid]
+
+
 def test_the_domain_of_xenstored_for_asyncio() -> None:
     async def main(uri: str) -> list[str | None]:
         async with await pyxen.aio.connect(uri) as host:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 from pyxen._common.claims import ClaimSet
 from pyxen._common.duplicates import duplicated
+from pyxen._common.sparing import XENSTORE_DOMID, domid_of
 from pyxen.backends.base import Allow, DomainRef
 from pyxen.backends.remote.claims import RemoteClaims
 from pyxen.backends.remote.client import Client
@@ -18,7 +20,7 @@ from pyxen.backends.remote.store import RemoteStore
 from pyxen.backends.remote.streams import Stream, pair
 from pyxen.backends.store import Store
 from pyxen.config import DomainConfig
-from pyxen.errors import Error, InvalidArgument
+from pyxen.errors import Error, InvalidArgument, NodeNotFound, NotPrivileged
 from pyxen.events import Event
 from pyxen.features import Feature, lacking
 from pyxen.operation import Operation
@@ -78,10 +80,12 @@ class RemoteBackend(RemoteDomains):
         return RemoteClaims(self._client)
 
     def xenstore_domid(self) -> int | None:
-        if "xenstore_domid" not in self._client.verbs:  # an older server
-            return None
-        found: int | None = self._client.ask("xenstore_domid")
-        return found
+        if "xenstore_domid" in self._client.verbs:
+            found: int | None = self._client.ask("xenstore_domid")
+            return found
+        with suppress(NodeNotFound, NotPrivileged):  # an older server, perhaps one whose xenstore is not for us
+            return domid_of(self._store.read(XENSTORE_DOMID))
+        return None
 
     def remove_orphans(self) -> bool:
         if "remove_orphans" not in self._client.verbs:
