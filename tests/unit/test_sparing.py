@@ -126,7 +126,7 @@ def test_the_domain_of_xenstored_on_a_host_that_is_served() -> None:
 
 
 def test_the_domain_of_xenstored_on_an_older_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    with served("memory:///xenstored") as found:
+    with served("memory:///older") as found:
         _, web = store_and_web(found.there)
         client = found.host._backend.client  # type: ignore[attr-defined]
         monkeypatch.setattr(client, "verbs", client.verbs - {"xenstore_domid"})
