@@ -13,6 +13,7 @@ import pytest
 from pyxen import ConsoleType, NotFound
 from pyxen.backends.libvirt import console, event_loop
 from pyxen.backends.libvirt.binding import api
+from pyxen.backends.libvirt.connection import Connected
 from pyxen.backends.libvirt.console import console_name
 from tests.xen.support import wait_until
 
@@ -61,6 +62,20 @@ def test_a_console_that_is_not_there(xml: str, kind: ConsoleType | None, number:
         console_name(xml, kind, number)
 
 
+class Bare:
+    """As much of a connection as its closing uses."""
+
+    def __init__(self) -> None:
+        self.closed = threading.Event()
+
+    def unregisterCloseCallback(self) -> None:  # noqa: N802 (it is libvirt's name)
+        pass
+
+    def close(self) -> int:
+        self.closed.set()
+        return 0
+
+
 class Guest:
     """A stream to a guest, on libvirt's real loop, which a pipe stands for."""
 
@@ -69,6 +84,8 @@ class Guest:
         self.takes = True  # whether it reads what is written
         self.aborted_on: threading.Thread | None = None
         self.abort_may_end = threading.Event()
+        self.connection = Bare()
+        self.connected = Connected(self.connection)  # type: ignore[arg-type]
         self._says, self._speaks = os.pipe()
         os.set_blocking(self._says, False)
         self._watch: int | None = None
@@ -131,7 +148,7 @@ def user(guest: Guest) -> Iterator[socket.socket]:
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
     theirs.settimeout(10)
-    console._Bridge(guest, ours)  # type: ignore[arg-type]  # as much of a stream as the bridge uses
+    console._Bridge(guest, ours, guest.connected)  # type: ignore[arg-type]  # as much of a stream as the bridge uses
     with theirs:
         yield theirs
 
@@ -155,6 +172,29 @@ def test_the_loop_does_not_wait_for_the_end_of_a_stream(guest: Guest, user: sock
     wait_until(lambda: guest.aborted_on is not None)
     the_loop_goes_round()
     assert not guest.abort_may_end.is_set()
+    assert not guest.connection.closed.is_set()  # it has one call at a time
+    guest.abort_may_end.set()
+    assert guest.connection.closed.wait(10)
+
+
+def test_a_stream_for_whose_end_there_is_no_thread_is_ended_later(
+    guest: Guest, user: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(console, "_BETWEEN", 1)
+    refused: list[threading.Thread] = []
+    real = threading.Thread.start
+
+    def start(thread: threading.Thread) -> None:
+        if thread.name == "pyxen-libvirt-console" and len(refused) < 2:
+            refused.append(thread)
+            raise RuntimeError("can't start new thread")
+        real(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    guest.abort_may_end.set()
+    user.close()
+    assert guest.connection.closed.wait(10)
+    assert len(refused) == 2
 
 
 def test_what_the_user_wrote_last_reaches_the_guest(guest: Guest, user: socket.socket) -> None:
@@ -235,7 +275,7 @@ def test_a_guest_that_speaks_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     ours.setblocking(False)
     theirs.settimeout(10)
     with theirs:
-        console._Bridge(guest, ours)  # type: ignore[arg-type]  # as much of a stream as the bridge uses
+        console._Bridge(guest, ours, guest.connected)  # type: ignore[arg-type]  # as much of a stream as the bridge uses
         assert theirs.recv(100) == b"welcome"
     wait_until(lambda: guest.aborted_on is not None)
     guest.close()

@@ -18,6 +18,7 @@ from pyxen import (
     Disk,
     DomainConfig,
     DomainExists,
+    DomainNotFound,
     Host,
     InvalidState,
     Operation,
@@ -290,7 +291,9 @@ def test_nobody_is_given_one_that_is_being_destroyed(
     for call in (lambda: host.create(web1), lambda: host.apply(web1), lambda: host.libvirt.managed_save("web1")):
         with pytest.raises(InvalidState, match="pyxen destroys it: try again"):
             call()
+    destroying = host.domains["web1"].begin.destroy()
     go.set()
+    assert isinstance(destroying.exception(20), DomainNotFound | InvalidState | None)
     wait_until_none_is_looked_for(link)
     assert host.create(web1) in host.domains
 

@@ -1,22 +1,23 @@
-"""libvirt's daemon hangs for longer than keepalives may go unanswered, and goes on: what it does then, and to whom.
-
-Here is one call at a time on a connection: libvirt 9.0 of Debian 12 may crash this process if two wait when it breaks.
-"""
+"""libvirt's daemon hangs for longer than keepalives may go unanswered, and goes on: what it does then, and to whom."""
 
 from __future__ import annotations
 
 import gc
 import os
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 import pyxen
 from pyxen import ConnectFailed, DomainConfig, Error, Host, OperationTimeout
-from pyxen.backends.libvirt import connection, save, unanswered
+from pyxen.backends.libvirt import connection, console, save, unanswered
 from pyxen.backends.libvirt.backend import LibvirtBackend
 from tests.oracle import libvirtd
 from tests.oracle.libvirtd import Daemon
@@ -145,3 +146,109 @@ def test_which_domain_a_restore_brought(
         domain = operation.result(30)
         assert domain.info().name == "web1"
         domain.destroy()
+
+
+class Screen:
+    """A domain whose screenshot stands for its console, which the test driver does not have."""
+
+    def __init__(self, domain: Any) -> None:
+        self._domain = domain
+
+    def openConsole(self, _: object, stream: Any, __: int) -> None:  # noqa: N802 (it is libvirt's name)
+        self._domain.screenshot(stream, 0, 0)
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+def test_a_console_closes_its_connection(daemon: Daemon, caplog: pytest.LogCaptureFixture, hangs: bool) -> None:
+    gc.collect()
+    before = sockets()
+    connected = connection.connect(daemon.uri)
+    end = console.open_console(connected, lambda found: cast(Any, Screen(found.lookupByName("test"))), None, 0)
+    del connected
+    with open(end, "rb") as stream, daemon.hanging() if hangs else nullcontext():
+        if hangs:
+            stream.close()
+        else:
+            assert stream.read(8) == b"\x89PNG\r\n\x1a\n"
+            stream.close()
+        wait_until(lambda: sockets() == before, 20)
+    assert "references are left" not in caplog.text
+
+
+BUSY = """
+import sys, threading, time
+import pyxen
+from pyxen.backends.libvirt import connection
+
+connection._KEEPALIVE, connection._LONGEST = (1, 1), 5.0
+host = pyxen.connect(sys.argv[1])
+waits = [host.domains["test"].begin.wait("paused", timeout=20) for _ in range(3)]
+
+def until_done(call):
+    try:
+        call()
+    except pyxen.Error:
+        pass
+
+def create(number):
+    host.create(pyxen.DomainConfig(f"late{number}", type="hvm", memory=64), timeout=20)
+
+def subscribe(number):
+    host.events().close()
+
+def ask(number):
+    host.list()
+    host.domains["test"].stats()
+
+calls = [ask] * 6 + [create] * 6 + [subscribe] * 2
+if sys.argv[2] == "known":  # all connections are open before
+    opened = [threading.Thread(target=until_done, args=[lambda: ask(0)]) for _ in range(20)]
+    creates = [host.begin.create(pyxen.DomainConfig(f"a{n}", type="hvm", memory=64)) for n in range(16)]
+    for thread in opened:
+        thread.start()
+    for create_ in creates:
+        create_.result(20).destroy()
+    for thread in opened:
+        thread.join(20)
+print("ready", flush=True)
+sys.stdin.readline()
+threads = [
+    threading.Thread(target=until_done, args=[lambda call=call, n=n: call(n)], daemon=True)
+    for n, call in enumerate(calls)
+]
+for thread in threads:
+    thread.start()
+end = time.monotonic() + 60
+for thread in threads:
+    thread.join(max(0, end - time.monotonic()))
+for wait in waits:
+    until_done(lambda: wait.result(max(0, end - time.monotonic())))
+print("hang:", sum(thread.is_alive() for thread in threads) + sum(not wait.done() for wait in waits), flush=True)
+sys.stdin.readline()
+end = time.monotonic() + 60
+while time.monotonic() < end:
+    try:
+        print("test" in [info.name for info in host.list()], flush=True)
+        break
+    except pyxen.ConnectFailed:
+        time.sleep(0.05)
+host.close()
+"""
+"""Makes many calls at once on one host. It may crash, so it is a process of its own."""
+
+
+@pytest.mark.parametrize("connections", ["new", "known"])
+def test_many_calls_at_once_when_the_connections_break(daemon: Daemon, connections: str) -> None:
+    program = [sys.executable, "-W", "ignore", "-c", BUSY, daemon.uri, connections]
+    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None and process.stdout is not None
+        try:
+            assert process.stdout.readline() == "ready\n"
+            with daemon.hanging():
+                process.stdin.write("it hangs\n")
+                process.stdin.flush()
+                assert process.stdout.readline() == "hang: 0\n"
+            left, _ = process.communicate("it goes on\n", 90)
+            assert (left, process.returncode) == ("True\n", 0)
+        finally:
+            process.kill()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any, cast
 from uuid import UUID
 
@@ -32,7 +33,8 @@ NOW = datetime.now(UTC)
 
 
 def read(watcher: Watcher, *kinds: type[Event], domain: Any = None, maxlen: int = 10_000) -> EventReader[Any]:
-    return EventReader(cast("Backend", watcher), event_filter(kinds, domain), maxlen)
+    backend = SimpleNamespace(subscribe=watcher.subscribe, completer=None)
+    return EventReader(cast("Backend", backend), event_filter(kinds, domain), maxlen)
 
 
 def tell_all(watcher: Watcher) -> None:
@@ -77,6 +79,8 @@ def watchers_threads() -> list[threading.Thread]:
 
 class Silent:
     """A backend on which only happens what the test says."""
+
+    completer = None
 
     on_event: Callable[[Event], None]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid as uuids
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import Any, Final, Literal, TypeVar
 from uuid import UUID
 
@@ -43,6 +44,7 @@ from pyxen.backends.libvirt.error_map import broke_the_link
 from pyxen.backends.libvirt.frames import releasing
 from pyxen.backends.libvirt.host_verbs import LibvirtHost
 from pyxen.backends.libvirt.threaded_operations import ThreadedOperation
+from pyxen.backends.libvirt.unanswered import meet
 from pyxen.config import CpuSet, DomainConfig, Part, Scheduler
 from pyxen.config.device_table import Kind
 from pyxen.errors import DomainNotFound, Error, InvalidArgument, UnsupportedFeature
@@ -185,7 +187,9 @@ class LibvirtBackend(LibvirtHost):
 
         def work(_: Connection, threaded: ThreadedOperation[DomainInfo | None]) -> DomainInfo | None:
             so, info = look()
-            if not so:
+            if so:
+                self._poller.settle(threaded, info)
+            else:
                 self._poller.add(threaded, look)
             return info
 
@@ -200,7 +204,9 @@ class LibvirtBackend(LibvirtHost):
 
         def work(_: Connection, threaded: ThreadedOperation[Any]) -> Any:
             so, found = look()
-            if not so:
+            if so:
+                self._poller.settle(threaded, found)
+            else:
                 self._poller.add(threaded, look)
             return found
 
@@ -481,8 +487,10 @@ class LibvirtBackend(LibvirtHost):
 
     def console(self, domain: DomainRef, kind: ConsoleType | None = None, number: int = 0) -> int:
         self._need(Feature.CONSOLE)
-        with self._look("console", domain) as connection:
-            return open_console(connection, lifecycle.find(connection, "console", domain), kind, number)
+        meet(domain.uuid, "console")
+        with self._translated("console", domain):
+            find = partial(lifecycle.find, verb="console", domain=domain)
+            return open_console(self._link.apart(), find, kind, number)
 
     def endpoints(self, domain: DomainRef) -> Endpoints:
         with self._look("endpoints", domain) as connection:

@@ -7,7 +7,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -34,14 +34,23 @@ def is_in_this_process(uri: str) -> bool:
 
 
 class Connected:
-    """An open connection, which closes when its last user is done.
+    """An open connection, which one thread uses at a time, and which closes when its last user is done.
+
+    If two calls wait for the daemon on one connection when that breaks, libvirt may crash this process or let both
+    wait for ever. What asks the daemon is a call: also what registers for events, and what uses or ends a stream.
+
+    Args:
+        connection: The connection.
+        in_process: Whether its driver runs in this process: it has no daemon, and any number of threads may use it.
 
     Attributes:
         broken: Whether the other side is known to be gone.
     """
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, *, in_process: bool = False) -> None:
         self.broken = False
+        self._in_process = in_process
+        self._turn = threading.RLock()  # a look within a look uses the same connection
         self._connection = connection
         self._callbacks: list[int] = []
         self._users = 0
@@ -50,13 +59,35 @@ class Connected:
 
     @contextmanager
     def use(self) -> Iterator[Connection]:
-        """Yield the connection, and keep it open until the caller is done."""
+        """Yield the connection for this thread alone, and keep it open until the caller is done.
+
+        Waits while another thread uses it. The keepalive bounds that: a call that hangs ends with the connection.
+        """
+        with self._kept(), nullcontext() if self._in_process else self._turn:
+            yield self._connection
+
+    @contextmanager
+    def if_free(self) -> Iterator[bool]:
+        """Tell whether no other thread uses the connection; if so, none does until the caller is done."""
+        if self._in_process:
+            yield True
+            return
+        free = self._turn.acquire(blocking=False)
+        try:
+            yield free
+        finally:
+            if free:
+                self._turn.release()
+
+    @contextmanager
+    def _kept(self) -> Iterator[None]:
+        """Keep the connection open."""
         with self._lock:
             if self._closing:
                 raise ConnectFailed("the connection to libvirt was closed")
             self._users += 1
         try:
-            yield self._connection
+            yield
         finally:
             self._leave()
 
@@ -68,7 +99,7 @@ class Connected:
             self._close()
 
     def listen(self, event: int, callback: Callable[..., None], opaque: object) -> None:
-        """Register a callback for an event of all domains, until the connection is closed. The caller is a user of it.
+        """Register a callback for an event of all domains, until the connection is closed. The caller uses it.
 
         libvirt keeps a connection open for as long as it has callbacks, even if the other side is gone.
         """
@@ -77,8 +108,8 @@ class Connected:
     def is_alive(self) -> bool:
         """Tell whether the connection is believed to be alive; this does not contact the daemon."""
         try:
-            with self.use() as connection:
-                return bool(connection.isAlive())
+            with self._kept():
+                return bool(self._connection.isAlive())
         except (VirError, ConnectFailed):
             return False
 
@@ -106,7 +137,7 @@ class Opener:
     """Opens connections to a URI, one after the other.
 
     An attempt that the daemon does not answer goes on, with a thread and a descriptor, and nothing can stop it. So who
-    asks again waits for that attempt: none is begun beside it.
+    asks again waits for that attempt: none is begun beside it. Several threads may ask; each gets a connection.
 
     Args:
         uri: A libvirt URI.
@@ -117,6 +148,7 @@ class Opener:
     def __init__(self, uri: str, on_close: Callable[[Connected], None] | None = None) -> None:
         self._uri = uri
         self._on_close = on_close
+        self._turn = threading.Lock()
         self._lock = threading.Lock()
         self._opening: Future[Connected] | None = None
         self._closed = False
@@ -131,18 +163,26 @@ class Opener:
         """
         _check_file(self._uri)
         event_loop.begin()
-        opening = self._begun()
-        wait([opening], _LONGEST)
-        if not opening.done():
-            seen = shown(self._uri)
-            raise ConnectFailed(f"{seen}: the other side has not answered for {_LONGEST:.0f} s; is the daemon stopped?")
-        with self._lock:
-            if self._opening is opening:
-                self._opening = None
+        if not self._turn.acquire(timeout=_LONGEST):
+            raise self._silent()
+        try:
+            opening = self._begun()
+            wait([opening], _LONGEST)
+            if not opening.done():
+                raise self._silent()
+            with self._lock:
+                if self._opening is opening:
+                    self._opening = None
+        finally:
+            self._turn.release()
         try:
             return opening.result(0)
         except VirError as error:
             raise _why_not(self._uri, error) from None
+
+    def _silent(self) -> ConnectFailed:
+        seen = shown(self._uri)
+        return ConnectFailed(f"{seen}: the other side has not answered for {_LONGEST:.0f} s; is the daemon stopped?")
 
     def close(self) -> None:
         """Open nothing more. What is being opened is closed as soon as it is open."""
@@ -174,7 +214,7 @@ class Opener:
 
     def _opened(self) -> Connected:
         connection = open_connection(self._uri)
-        connected, on_close = Connected(connection), self._on_close
+        connected, on_close = Connected(connection, in_process=is_in_this_process(self._uri)), self._on_close
         try:
             with _if_supported():  # it asks the daemon nothing, and gives a bound to all that does
                 connection.setKeepAlive(*_KEEPALIVE)

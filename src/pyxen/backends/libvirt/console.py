@@ -1,6 +1,9 @@
 """A bridge between libvirt's stream of a guest's console and a socket pair, on the thread of libvirt's loop.
 
-Nothing here blocks. If one side does not take more data, its bytes are buffered, and the other side is not read.
+The stream has a connection of its own: only that thread uses it, and at last the one that ends it.
+
+Nothing on the loop's thread blocks. If one side does not take more data, its bytes are buffered, and the other side is
+not read.
 """
 
 from __future__ import annotations
@@ -8,13 +11,16 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
 
 from pyxen._common.shield import logger
 from pyxen._common.shortage import shortage
 from pyxen.backends.libvirt.binding import Connection, Stream, VirDomain, VirError, api, number
-from pyxen.errors import NotFound, OperationFailed
+from pyxen.backends.libvirt.connection import Connected
+from pyxen.backends.libvirt.frames import release
+from pyxen.errors import ConnectFailed, NotFound, OperationFailed
 from pyxen.libvirtxml.text import parse_tree
 from pyxen.records.endpoints import ConsoleType
 
@@ -34,15 +40,41 @@ _WOULD_BLOCK: Final = -2
 
 _PIECE: Final = 4096
 _MOST_KEPT: Final = 65536
+_BETWEEN: Final = 1000  # milliseconds between attempts to end a stream, for which there is no thread
 _TO_TAKE: Final = 5000  # milliseconds that a guest has to take what the user wrote before he hung up
 
 
-def open_console(connection: Connection, domain: VirDomain, kind: ConsoleType | None, number: int) -> int:
+def open_console(
+    connected: Connected, find: Callable[[Connection], VirDomain], kind: ConsoleType | None, number: int
+) -> int:
     """Return a descriptor of a domain's console, which the caller must close.
+
+    Args:
+        connected: A connection for this console alone; it is closed with the console, or if there is none.
+        find: Finds the domain.
+        kind: The kind of console; None for the usual one of that domain.
+        number: Its number.
 
     Raises:
         NotFound: It has no such console.
     """
+    try:
+        with connected.use() as connection:
+            return _opened(connected, connection, find, kind, number)
+    except BaseException as error:
+        release(error)  # its frames keep the connection open
+        connected.close()
+        raise
+
+
+def _opened(
+    connected: Connected,
+    connection: Connection,
+    find: Callable[[Connection], VirDomain],
+    kind: ConsoleType | None,
+    number: int,
+) -> int:
+    domain = find(connection)
     name = None if kind is None and number == 0 else console_name(domain.XMLDesc(0), kind, number)
     with contextlib.ExitStack() as made:
         with shortage(OperationFailed, "console: cannot begin"):
@@ -50,7 +82,7 @@ def open_console(connection: Connection, domain: VirDomain, kind: ConsoleType | 
         ours.setblocking(False)
         stream = connection.newStream(_NONBLOCK)
         domain.openConsole(name, stream, 0)
-        _Bridge(stream, ours)
+        _Bridge(stream, ours, connected)
         made.pop_all()
     return theirs.detach()
 
@@ -79,10 +111,14 @@ def console_name(xml: str, kind: ConsoleType | None, place: int) -> str | None:
 
 
 class _Bridge:
-    """Copies bytes both ways until either side ends. What was read until then still goes to the other side."""
+    """Copies bytes both ways until either side ends. What was read until then still goes to the other side.
 
-    def __init__(self, stream: Stream, end: socket.socket) -> None:
+    At the end it closes the connection of the stream.
+    """
+
+    def __init__(self, stream: Stream, end: socket.socket, connected: Connected) -> None:
         self._stream = stream
+        self._connected = connected
         self._end = end
         self._from_guest = b""
         self._to_guest = b""
@@ -96,6 +132,7 @@ class _Bridge:
             stream.eventAddCallback(_READABLE, self._on_stream, None)
         except VirError:
             api.virEventRemoveHandle(self._watch)
+            del self._stream  # it keeps the connection open, and libvirt's loop keeps this object for a while
             raise
 
     def _on_stream(self, _: Stream, events: int, __: Any) -> None:
@@ -204,21 +241,30 @@ class _Bridge:
             api.virEventRemoveHandle(self._watch)
 
     def _guest_ends(self) -> None:
-        """End the stream, on a thread: the other side confirms it, and libvirt's loop must not wait for that."""
+        """Use the stream no longer, and end it as soon as libvirt has returned from its own callback of the stream."""
         if self._guest_ended:
             return
         self._guest_ended = True
         with suppress(VirError):  # it has already ended
             self._stream.eventRemoveCallback()
+        api.virEventAddTimeout(0, self._end_stream, None)
+
+    def _end_stream(self, timer: int, _: Any) -> None:
+        """End the stream, on a thread: the other side confirms it, and libvirt's loop must not wait for that."""
         try:
             with shortage(OperationFailed, "console: cannot end it: cannot start a thread"):
                 threading.Thread(target=self._abort, name="pyxen-libvirt-console", daemon=True).start()
         except OperationFailed as error:
             _LOG.warning("%s", error)
+            api.virEventUpdateTimeout(timer, _BETWEEN)
+        else:
+            api.virEventRemoveTimeout(timer)
 
     def _abort(self) -> None:
-        with suppress(VirError):  # it has already ended
+        with suppress(VirError, ConnectFailed), self._connected.use():  # it has already ended
             self._stream.abort()
+        del self._stream  # it keeps the connection open
+        self._connected.close()
 
     def _close(self) -> None:
         self._guest_ends()

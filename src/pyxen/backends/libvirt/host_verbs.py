@@ -181,7 +181,8 @@ class LibvirtHost(Backend):
         """Return an operation on a domain, unless that is spared."""
         self._link.check()
         check_spared(verb, domain.domid, domain.uuid)
-        meet(domain.uuid, verb)
+        if verb != "destroy":  # who destroys a domain that pyxen destroys, too, gets what they want
+            meet(domain.uuid, verb)
         return operation_on(domain, verb, timeout)
 
     def _start(

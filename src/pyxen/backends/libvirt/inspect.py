@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
-from pyxen._common.shortage import submitted
 from pyxen.backends.libvirt.binding import Connection, VirDomain, VirError, number
 from pyxen.backends.libvirt.error_map import broke_the_link, is_code, is_gone, unsupported
 from pyxen.config import DomainType
-from pyxen.errors import OperationFailed
 from pyxen.records.info import DomainInfo, DomainState, HostInfo, ShutdownReason
 
 __all__ = ["DomainReader", "host_info", "is_unanswered", "of_each_active"]
@@ -50,16 +46,11 @@ _STATS: Final = (
 _NEEDED: Final = ("state.state", "cpu.time", "balloon.current", "balloon.maximum", "vcpu.current", "vcpu.maximum")
 
 
-_NO_THREAD: Final = "the domains cannot be read: cannot start a thread"
-_MANY: Final = 8  # domains
-_AT_ONCE: Final = 4  # a daemon reads up to five requests per connection; one is left for other callers
-
-
 class DomainReader:
     """Queries information about domains in few round trips, and caches what cannot change while a domain exists.
 
     A driver with bulk statistics gives all domains in one call. The Xen driver has no bulk statistics: it is asked for
-    the list of domains and then for each domain, several at a time if there are many.
+    the list of domains and then for each domain.
     """
 
     def __init__(self, driver: str) -> None:
@@ -160,7 +151,7 @@ class DomainReader:
 
 
 def of_each_active(connection: Connection, ask: Callable[[VirDomain], T]) -> list[T]:
-    """Call a function with each active domain, several at a time if there are many, and return its results.
+    """Call a function with one active domain after the other, and return its results.
 
     Domains that disappear meanwhile are left out.
     """
@@ -175,16 +166,7 @@ def of_each_active(connection: Connection, ask: Callable[[VirDomain], T]) -> lis
                 return None
             raise
 
-    def answered(domains: list[VirDomain]) -> list[T]:
-        return [found for domain in domains if (found := answer(domain)) is not None]
-
-    domains = connection.listAllDomains(_ACTIVE)
-    if len(domains) < _MANY:
-        return answered(domains)
-    with ThreadPoolExecutor(_AT_ONCE, "pyxen-libvirt-reader") as threads:
-        shares = [domains[first::_AT_ONCE] for first in range(_AT_ONCE)]  # a call for each domain costs a third more
-        waiting = [submitted(threads, partial(answered, share), OperationFailed, _NO_THREAD) for share in shares]
-        return [found for share in waiting for found in share.result()]
+    return [found for domain in connection.listAllDomains(_ACTIVE) if (found := answer(domain)) is not None]
 
 
 def _maxvcpus(domain: VirDomain) -> int | None:

@@ -13,10 +13,12 @@ from pyxen._common.preconditions import gone
 from pyxen.backends.base import DomainRef
 from pyxen.backends.libvirt.binding import Connection, VirDomain, VirError, number
 from pyxen.backends.libvirt.error_map import broke_the_link, is_code, is_gone, unsupported
+from pyxen.backends.libvirt.ignored_settings import ignored
 from pyxen.backends.libvirt.inspect import DomainReader
 from pyxen.backends.libvirt.unanswered import meet
 from pyxen.config import DomainConfig
 from pyxen.errors import DomainExists, DomainNotFound, FileMissing
+from pyxen.losses import report
 from pyxen.records.info import DomainInfo, DomainState
 
 __all__ = [
@@ -72,14 +74,16 @@ def stays_after_poweroff(domain: VirDomain) -> bool:
 
 
 def as_xml(config: DomainConfig, domain_type: str) -> str:
-    """Return a configuration as libvirt's XML.
+    """Return a configuration as libvirt's XML, and warn of what libvirt's Xen driver then does not carry out.
 
     Raises:
         ValidationError: Settings conflict.
         LossyConversion: libvirt's XML cannot express all of it.
     """
     config.validate()
-    return libvirtxml.dumps(config, domain_type=domain_type)
+    text = libvirtxml.dumps(config, domain_type=domain_type)
+    report(ignored(config, domain_type), "warn")
+    return text
 
 
 def secrets_of(config: DomainConfig) -> tuple[str, ...]:

@@ -24,13 +24,15 @@ _LOG: Final = logger("pyxen.libvirt")
 
 _FIRST_DELAY: Final = 0.1  # seconds between the first attempts to reconnect
 _LONGEST_DELAY: Final = 5.0  # seconds between later attempts to reconnect
-_CALLS: Final = 4  # at a time on a connection: a daemon reads at most 5 requests of a client, keepalives included
-_LANES: Final = 4  # connections for work, opened as needed
+_LANES: Final = 16  # connections for long calls, opened as needed: each has one call at a time
+_QUERIES: Final = 3  # more connections for queries: the poller takes up to three for long, if domains do not answer
 _TO_CLOSE: Final = 5.0  # seconds that the daemon has to answer while the link is closed
 
 
 class Link:
-    """The connections to one URI: one for queries and events, and several for long calls.
+    """The connections to one URI: the main one for events and queries, and more for queries and for long calls.
+
+    Each connection has one call at a time; see `Connected`.
 
     While the daemon is away, every call raises `ConnectFailed` at once.
 
@@ -48,9 +50,12 @@ class Link:
         self._changed = threading.Condition()
         self._open = True
         self._broken = True  # until it is open
-        self._lanes: list[_Lane] = []
-        self._places = threading.BoundedSemaphore(_CALLS * _LANES)
+        self._in_process = is_in_this_process(uri)
         self._opener = Opener(uri, self._break)
+        self._others = Opener(uri)
+        self._lanes = _Lanes(_LANES, self._others)
+        self._queries = _Lanes(_QUERIES, self._others)
+        self._mine = threading.local()  # `connected`: what this thread looks through
         self._main: Connected
         try:
             main = self._opener.open()
@@ -81,15 +86,47 @@ class Link:
 
     @contextmanager
     def look(self) -> Iterator[Connection]:
-        """Yield the connection for short calls."""
-        with self.listening() as main, main.use() as connection:
-            yield connection
+        """Yield a connection for short calls; a look within a look has the same. Waits while all of them are busy."""
+        self.check()
+        connected: Connected | None = getattr(self._mine, "connected", None)
+        if connected is not None:
+            with connected.use() as connection:
+                yield connection
+            return
+        main = self._main
+        with main.if_free() as free, self._on_main(main) if free else self._on_lane(self._queries) as connected:
+            self._mine.connected = connected
+            try:
+                with connected.use() as connection:
+                    yield connection
+            finally:
+                self._mine.connected = None
 
     @contextmanager
     def listening(self) -> Iterator[Connected]:
-        """Yield the connection for short calls, as what can `Connected.listen` to events."""
+        """Yield the main connection, which can `Connected.listen` to events; waits while a query uses it."""
         self.check()
-        main = self._main
+        with self._on_main(self._main) as main:
+            yield main
+
+    @contextmanager
+    def work(self) -> Iterator[Connection]:
+        """Yield a connection for long calls; waits while all of them are busy."""
+        self.check()
+        if self._in_process:
+            with self._main.use() as connection:
+                yield connection
+            return
+        with self._on_lane(self._lanes) as connected, connected.use() as connection:
+            yield connection
+
+    def apart(self) -> Connected:
+        """Open a connection for the caller alone, who closes it."""
+        self.check()
+        return self._others.open()
+
+    @contextmanager
+    def _on_main(self, main: Connected) -> Iterator[Connected]:
         with main.use():
             try:
                 yield main
@@ -99,26 +136,15 @@ class Link:
                 raise
 
     @contextmanager
-    def work(self) -> Iterator[Connection]:
-        """Yield a connection for long calls; waits while all of them are busy."""
-        self.check()
-        if is_in_this_process(self._uri):
-            with self._main.use() as connection:
-                yield connection
-            return
-        with self._places:
+    def _on_lane(self, lanes: _Lanes) -> Iterator[Connected]:
+        with lanes.free() as lane:
             self.check()  # it may have been closed since
-            lane = self._lane()
             try:
-                with lane.connected().use() as connection:
-                    yield connection
+                yield lane.connected()
             except VirError as error:
                 if broke_the_link(error):
                     lane.drop()
                 raise
-            finally:
-                with self._changed:
-                    lane.calls -= 1
 
     def close(self) -> None:
         """Close all connections; each stays open until the calls in progress on it have returned.
@@ -132,9 +158,9 @@ class Link:
                 return
             self._open = False
             self._changed.notify_all()
-            main, lanes = self._main, list(self._lanes)
+            main = self._main
         threads = []
-        for close in (self._opener.close, main.close, *(lane.close for lane in lanes)):
+        for close in (self._opener.close, self._others.close, main.close, *(lane.close for lane in self._all_lanes())):
             thread = self._on_thread(close)
             if thread is None:
                 close()
@@ -155,15 +181,8 @@ class Link:
             return None
         return thread
 
-    def _lane(self) -> _Lane:
-        with self._changed:
-            free = [lane for lane in self._lanes if lane.calls < _CALLS]
-            if not free:
-                free = [_Lane(self._uri)]
-                self._lanes += free
-            lane = min(free, key=lambda lane: lane.calls)
-            lane.calls += 1
-            return lane
+    def _all_lanes(self) -> list[_Lane]:
+        return [*self._queries.all(), *self._lanes.all()]
 
     def _break(self, connected: Connected) -> None:
         """Mark a connection as broken, and start to reconnect."""
@@ -172,9 +191,8 @@ class Link:
             if not self._open or self._broken or connected is not self._main:
                 return
             self._broken = True
-            lanes = list(self._lanes)
         _LOG.info("%s: the connection to libvirt broke", self._shown)
-        for lane in lanes:
+        for lane in self._all_lanes():
             self._on_thread(lane.drop)  # without a thread, the next use of the lane closes it
         try:
             with shortage(OperationFailed, _NO_THREAD):
@@ -224,14 +242,48 @@ class Link:
             return True
 
 
-class _Lane:
-    """A connection for long calls, opened on first use and reopened when it breaks."""
+class _Lanes:
+    """Connections, opened as needed, each of which one caller has at a time.
 
-    def __init__(self, uri: str) -> None:
-        self._opener = Opener(uri)
+    Args:
+        most: How many there may be.
+        opener: Opens them.
+    """
+
+    def __init__(self, most: int, opener: Opener) -> None:
+        self._opener = opener
+        self._places = threading.BoundedSemaphore(most)
+        self._lock = threading.Lock()
+        self._lanes: list[_Lane] = []
+        self._free: list[_Lane] = []
+
+    @contextmanager
+    def free(self) -> Iterator[_Lane]:
+        """Yield one for the caller alone; waits while all of them are busy."""
+        with self._places:
+            with self._lock:
+                lane = self._free.pop() if self._free else _Lane(self._opener)
+                if lane not in self._lanes:
+                    self._lanes.append(lane)
+            try:
+                yield lane
+            finally:
+                with self._lock:
+                    self._free.append(lane)
+
+    def all(self) -> list[_Lane]:
+        """Return those that have been used."""
+        with self._lock:
+            return list(self._lanes)
+
+
+class _Lane:
+    """A connection that is opened on first use, and reopened when it breaks."""
+
+    def __init__(self, opener: Opener) -> None:
+        self._opener = opener
         self._lock = threading.Lock()
         self._connected: Connected | None = None
-        self.calls = 0
 
     def connected(self) -> Connected:
         """Return the open connection."""

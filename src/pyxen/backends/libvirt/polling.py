@@ -21,7 +21,7 @@ T = TypeVar("T")
 _FIRST_DELAY: Final = 0.01  # seconds between the first checks
 _LONGEST_DELAY: Final = 0.2  # seconds between later checks
 _LAST: Final = 0.05  # seconds before an operation's deadline, for its last check
-_AT_ONCE: Final = 3  # checks: a daemon reads up to five requests per connection, and others need it, too
+_AT_ONCE: Final = 3  # checks: each takes a connection for queries, and others need one, too
 
 
 @dataclass(slots=True)
@@ -72,6 +72,11 @@ class Poller:
             threaded.waits = True
             self._waits.append(wait)
             self._changed.notify()
+
+    def settle(self, threaded: ThreadedOperation[T], result: T) -> None:
+        """End an operation that need not wait, where its callbacks may wait for others."""
+        threaded.waits = True
+        self._end(partial(threaded.settle, result))
 
     def wake(self) -> None:
         """Check all conditions now, because something has happened."""

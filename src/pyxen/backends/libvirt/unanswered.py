@@ -211,12 +211,17 @@ class Unanswered:
                     if not self._is_to_be_undone(create):
                         return "over"
                     create.is_destroyed = True
+            except VirError as error:
+                if is_code(error, "NO_DOMAIN"):
+                    return "absent"
+                raise
+            try:
                 found.destroy()
             except VirError as error:
+                if is_code(error, "NO_DOMAIN", "OPERATION_INVALID"):  # it has ended
+                    return "over"
                 if not broke_the_link(error):
                     create.is_destroyed = False
-                if is_code(error, "NO_DOMAIN", "OPERATION_INVALID"):
-                    return "absent"
                 raise
         _LOG.info("%r: the domain that libvirt created after the link broke was destroyed", create.operation)
         return "over"

@@ -119,7 +119,8 @@ class Watcher:
             self._subscribers.append(subscriber)
         try:
             with link.look() as connection:
-                subscriber.begin(_there(connection))
+                there = _there(connection)
+            subscriber.begin(there)  # calls back, which may take long
         except BaseException:
             self._unsubscribe(subscriber)
             raise
