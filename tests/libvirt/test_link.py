@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 
 import pytest
 
 from pyxen import ConnectFailed
 from pyxen.backends.libvirt import connection, link
-from pyxen.backends.libvirt.binding import Connection
+from pyxen.backends.libvirt.binding import Connection, open_connection
 from pyxen.backends.libvirt.connection import Connected
 from pyxen.backends.libvirt.link import Link
 from tests.xen.support import wait_until
@@ -35,11 +36,11 @@ class Users:
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
 
-    def hold(self, take: object, number: int) -> None:
+    def hold(self, take: Callable[[], AbstractContextManager[Connection]], number: int) -> None:
         def use() -> None:
-            with take() as connection:  # type: ignore[operator]
+            with take() as found:
                 with self._lock:
-                    self.held[connection] += 1
+                    self.held[found] += 1
                 assert self.go.wait(20)
 
         self._threads += [threading.Thread(target=use) for _ in range(number)]
@@ -115,7 +116,7 @@ def test_several_who_open_connections_at_once_get_one_each(daemons: Link) -> Non
 
 def test_who_opens_connections_at_once_waits_for_one_that_hangs(daemons: Link, monkeypatch: pytest.MonkeyPatch) -> None:
     answered, attempts = threading.Event(), []
-    real = connection.open_connection
+    real = open_connection
 
     def open_slowly(uri: str) -> Connection:
         attempts.append(uri)

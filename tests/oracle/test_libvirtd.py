@@ -241,7 +241,8 @@ host.close()
 def test_many_calls_at_once_when_the_connections_break(daemon: Daemon, connections: str) -> None:
     program = [sys.executable, "-W", "ignore", "-c", BUSY, daemon.uri, connections]
     with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdin is not None and process.stdout is not None
+        assert process.stdin is not None
+        assert process.stdout is not None
         try:
             assert process.stdout.readline() == "ready\n"
             with daemon.hanging():

@@ -110,6 +110,14 @@ def console_name(xml: str, kind: ConsoleType | None, place: int) -> str | None:
     raise NotFound(message, operation="console")
 
 
+def _let_go(stream: Stream) -> None:
+    """Free a stream, which would keep its connection open; nobody may use it any more.
+
+    libvirt never lets go of the object that was to be called back, and this has the stream.
+    """
+    stream.__del__()  # libvirt-python frees it nowhere else
+
+
 class _Bridge:
     """Copies bytes both ways until either side ends. What was read until then still goes to the other side.
 
@@ -132,7 +140,7 @@ class _Bridge:
             stream.eventAddCallback(_READABLE, self._on_stream, None)
         except VirError:
             api.virEventRemoveHandle(self._watch)
-            del self._stream  # it keeps the connection open, and libvirt's loop keeps this object for a while
+            _let_go(stream)
             raise
 
     def _on_stream(self, _: Stream, events: int, __: Any) -> None:
@@ -263,7 +271,7 @@ class _Bridge:
     def _abort(self) -> None:
         with suppress(VirError, ConnectFailed), self._connected.use():  # it has already ended
             self._stream.abort()
-        del self._stream  # it keeps the connection open
+        _let_go(self._stream)
         self._connected.close()
 
     def _close(self) -> None:
