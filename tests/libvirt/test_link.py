@@ -142,3 +142,25 @@ def test_who_opens_connections_at_once_waits_for_one_that_hangs(daemons: Link, m
         assert (len(failed), len(attempts)) == (6, 1)
     finally:
         answered.set()
+
+
+def test_who_waits_for_a_turn_waits_as_long_as_the_daemon_answers(
+    daemons: Link, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = open_connection
+
+    def open_slowly(uri: str) -> Connection:
+        threading.Event().wait(0.15)
+        return real(uri)
+
+    monkeypatch.setattr(connection, "open_connection", open_slowly)
+    monkeypatch.setattr(connection, "_LONGEST", 1.0)
+    opened: list[Connected] = []
+    threads = [threading.Thread(target=lambda: opened.append(daemons.apart())) for _ in range(12)]  # in 1.8 s or more
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len(opened) == 12
+    for each in opened:
+        each.close()

@@ -184,6 +184,32 @@ def test_a_callback_of_a_wait_may_wait(host: Host, web1: DomainConfig) -> None:
     domain.destroy()
 
 
+def test_a_callback_that_takes_long_holds_up_no_deadline() -> None:
+    """The timer's thread, which keeps the deadlines of all, asks whether the operation has ended, and goes on."""
+    operation: Operation[int] = Operation("wait", 1)
+    threaded = ThreadedOperation(operation, nullcontext, lambda *_: 1, lambda error: error)  # type: ignore[arg-type]
+    called, go_on = threading.Event(), threading.Event()
+
+    def callback(_: object) -> None:
+        called.set()
+        go_on.wait(20)
+
+    operation.add_done_callback(callback)
+    settling = threading.Thread(target=threaded.settle, args=(1,), daemon=True)
+    settling.start()
+    assert called.wait(20)
+    try:
+        asked = threading.Thread(target=threaded.fail, args=(OperationTimeout("late"),), daemon=True)
+        asked.start()
+        asked.join(20)
+        assert not asked.is_alive()
+        assert not threaded.settle(2)
+    finally:
+        go_on.set()
+        settling.join(20)
+    assert operation.result() == 1
+
+
 def test_what_a_callback_on_a_thread_of_the_pool_may_do(host: Host, web1: DomainConfig) -> None:
     """There, the operation still has its connection and its turn."""
     domain, told, go_on = host.create(web1, paused=True), list[str](), threading.Event()

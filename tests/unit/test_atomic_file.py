@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from pyxen import InvalidArgument, Operation
-from pyxen._common.atomic_file import appearing_whole
+from pyxen._common.atomic_file import appearing_whole, place
 
 OPERATION: Operation[Any] = Operation("save", 1)
 
@@ -137,3 +138,13 @@ def test_names_of_every_length_that_the_file_system_takes(tmp_path: Path, name: 
     with appearing_whole(OPERATION, str(tmp_path / name)):
         pass
     assert os.listdir(tmp_path) == [name]
+
+
+def test_folders_need_not_be_readable(tmp_path: Path) -> None:
+    """A file may be written below a folder that one may only pass through; root could read it anyhow."""
+    folder, name = place(str(tmp_path / "file"))
+    try:
+        assert name == "file"
+        assert fcntl.fcntl(folder, fcntl.F_GETFL) & os.O_PATH
+    finally:
+        os.close(folder)

@@ -92,3 +92,18 @@ def test_another_thread_waits_for_a_closing() -> None:
     for thread in threads:
         thread.join(SECONDS)
     assert found == [False]
+
+
+def test_it_does_not_wait_for_itself() -> None:
+    said: list[str] = []
+
+    def wait_for_itself() -> None:
+        try:
+            thread.join(SECONDS)
+        except RuntimeError as error:
+            said.append(str(error))
+
+    thread = JoinableThread(target=wait_for_itself, daemon=True)
+    thread.start()
+    thread.join(SECONDS)
+    assert said == ["cannot join current thread"]

@@ -16,6 +16,8 @@ from pyxen.operation import Operation, describe
 __all__ = ["PartialFile", "appearing_whole", "place", "writing"]
 
 _MOST_LINKS: Final = 40  # the kernel's own limit
+_FOLDER: Final = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+"""How a folder on the way is opened: like any path, it need not be readable."""
 
 
 class PartialFile:
@@ -62,7 +64,15 @@ class PartialFile:
             os.fsync(self.fd)
             os.rename(self._partial, self._name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
             self._appeared = True
-            os.fsync(self._folder)
+            self._sync_folder()
+
+    def _sync_folder(self) -> None:
+        with contextlib.suppress(PermissionError):  # who may not list the folder cannot sync it
+            folder = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._folder)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
 
     def close(self) -> None:
         """Close it, and remove it if it has not appeared. Doing this again does nothing."""
@@ -110,7 +120,7 @@ def place(path: str) -> tuple[int, str]:
         ValueError: No file can have this path.
     """
     rest = deque(os.path.join(os.getcwd(), path).split("/"))
-    folder = os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    folder = os.open("/", _FOLDER)
     name, links = "", 0
     try:
         while rest:
@@ -137,7 +147,7 @@ def place(path: str) -> tuple[int, str]:
 
 def _enter(folder: int, name: str) -> int:
     """Open a subfolder, close its parent, and return the subfolder's descriptor."""
-    entered = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+    entered = os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=folder)
     os.close(folder)
     return entered
 

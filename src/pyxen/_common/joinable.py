@@ -29,7 +29,7 @@ class JoinableThread(threading.Thread):
 
     def join(self, timeout: float | None = None) -> None:
         """Wait until it has ended, or so many seconds."""
-        is_here = self.ident is not None and self._pid == os.getpid()  # a fork copies no other thread
-        if is_here and not self._over.wait(timeout):
+        has_begun = self.ident is not None and self is not threading.current_thread()
+        if has_begun and self._pid == os.getpid() and not self._over.wait(timeout):  # a fork copies no other thread
             return
         super().join(timeout)

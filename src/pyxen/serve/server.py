@@ -271,6 +271,7 @@ class Server:
             if self._link.ended is not None:
                 return False
             self._link.answer_ping()
+            self._link.heard = time.monotonic()  # nothing is read meanwhile: that it is silent is our doing
         self._admitted = size
         return True
 

@@ -47,8 +47,7 @@ class Supervisor:
     It has to run on the host itself. From another machine it cannot see who watches the domains, so it takes `leave`
     there, and writes no core dumps.
 
-    A program that ends without leaving the context ends all the same: what has begun is finished first, within a
-    minute.
+    A program that ends without leaving the context ends all the same: what has begun is finished first, core dumps too.
 
     Args:
         host: The host.

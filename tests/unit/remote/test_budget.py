@@ -6,6 +6,7 @@ import os
 import socket
 import struct
 import threading
+import time
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
@@ -182,6 +183,21 @@ def test_long_messages_of_a_user_share_a_bound(path: Path, monkeypatch: pytest.M
         second.close()
         short.close()
         until(lambda: taken(found) == 0)
+
+
+def test_who_waits_for_the_budget_is_not_taken_for_silent(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "_TICK", 0.05)
+    monkeypatch.setattr(server, "_SILENCE", 1.0)
+    with at_socket(path, "memory:///budget", Settings(policy=NOTES)) as found:
+        others = [Share(found.listener._budget, user) for user in (7, 8)]
+        assert all(other.take(MOST_FRAME, 0) for other in others)
+        waiting = begun(path, 2 * MIB)
+        since = time.monotonic()
+        while time.monotonic() - since < 2.5:
+            heard(waiting, Pong)
+        others[0].give(MOST_FRAME)
+        until(lambda: taken(found) == MOST_FRAME + 2 * MIB)
+        waiting.close()
 
 
 def test_a_long_call_gives_back_what_it_took(path: Path) -> None:

@@ -88,3 +88,17 @@ def test_who_waits_fails_with_the_one_that_got_no_answer(pool: ThreadPoolExecuto
         raise error
     with pytest.raises(ConnectFailed, match="did not answer another thread"):
         waiting.result(SECONDS)
+
+
+def test_who_has_waited_in_vain_makes_nobody_wait_longer(pool: ThreadPoolExecutor) -> None:
+    turns = Turns(0.05)
+
+    def take() -> bool:
+        with turns.tried() as has_turn:
+            return has_turn
+
+    with turns.tried():
+        before = turns._last_end
+        assert not pool.submit(take).result(SECONDS)
+        assert turns._last_end == before
+    assert turns._last_end > before

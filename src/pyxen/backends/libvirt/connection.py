@@ -55,7 +55,7 @@ class Connected:
         self._callbacks: list[int] = []
         self._users = 0
         self._closing = False
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may use a host, too
 
     @contextmanager
     def use(self) -> Iterator[Connection]:
@@ -151,6 +151,7 @@ class Opener:
         self._turn = threading.Lock()
         self._lock = threading.Lock()
         self._opening: Future[Connected] | None = None
+        self._answers = 0
         self._closed = False
 
     def open(self) -> Connected:
@@ -163,13 +164,17 @@ class Opener:
         """
         _check_file(self._uri)
         event_loop.begin()
-        if not self._turn.acquire(timeout=_LONGEST):
-            raise self._silent()
+        answers = self._answers
+        while not self._turn.acquire(timeout=_LONGEST):
+            if self._answers == answers:  # those before it got none, either
+                raise self._silent()
+            answers = self._answers
         try:
             opening = self._begun()
             wait([opening], _LONGEST)
             if not opening.done():
                 raise self._silent()
+            self._answers += 1
             with self._lock:
                 if self._opening is opening:
                     self._opening = None

@@ -55,7 +55,7 @@ class LibvirtHost(Backend):
         self._poller = Poller(self.completer)
         self._watcher = Watcher(self._poller.wake)
         self._restoring = threading.Lock()
-        self._beginning = threading.Lock()
+        self._beginning = threading.RLock()  # a signal handler may use a host, too
         self._link = Link(uri, self._watcher.rearm)
         try:
             with self._link.look() as connection:

@@ -78,6 +78,8 @@ class ThreadedOperation(Generic[T]):
 
     def settle(self, result: T) -> bool:
         """Set the result; return False if the operation has already ended."""
+        if self.operation.done():  # without the lock, which the operation's callbacks may hold for long
+            return False
         with self._lock:
             if self.operation.done():
                 return False
@@ -89,6 +91,8 @@ class ThreadedOperation(Generic[T]):
     def fail(self, error: BaseException) -> bool:
         """Set an exception; return False if the operation has already ended."""
         release(error)
+        if self.operation.done():  # as in `settle`: the timer's thread must not wait for callbacks
+            return False
         with self._lock:
             if self.operation.done():
                 return False

@@ -218,7 +218,7 @@ class Stream:
     def _send(self, fd: int) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._credit > 0 or self._closed)
+                self._changed.wait_for(lambda: self._credit > 0 or self._closed or self._flush_until is not None)
                 most = min(CHUNK, self._credit)
             if not self._room(of_streams=True) or not self._ready(fd, select.POLLIN):
                 return

@@ -185,10 +185,11 @@ class _Controllers:
         raise describe(InvalidState, message, operation)
 
     def remove_new(self) -> Script[None]:
-        """Remove the controllers that were not there before."""
-        known = {one.devid for one in self._present}
+        """Remove the controllers that were not there before, and that no other device has got meanwhile."""
+        kept = {one.devid for one in self._present}
+        kept |= {one.controller for one in _Present(self._context, self._domid, _USB_DEVICE, UsbDev).devices}
         for one in _Present(self._context, self._domid, _USB_CONTROLLER, UsbCtrl).devices:
-            if one.devid not in known:
+            if one.devid not in kept:
                 yield from _take_back(self._context, self._domid, _USB_CONTROLLER, one)
 
 

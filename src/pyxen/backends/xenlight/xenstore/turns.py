@@ -72,15 +72,14 @@ class Turns:
             self._present.add(thread)
             yield self._lock.acquire(blocking=False) or self._wait()
         finally:
-            self._last_end = time.monotonic()
-            self._release()
-            self._present.discard(thread)
-
-    def _release(self) -> None:
-        try:
-            self._lock.release()
-        except RuntimeError:
-            return  # this thread has no turn, whether it waited in vain or Ctrl-C came first
+            try:
+                self._lock.release()  # first: Ctrl-C may come between any two steps
+            except RuntimeError:
+                pass  # it has no turn, whether it waited in vain or Ctrl-C came first
+            else:
+                self._last_end = time.monotonic()
+            finally:
+                self._present.discard(thread)
 
     def _wait(self) -> bool:
         while not self._lock.acquire(timeout=self._longest):
