@@ -19,7 +19,7 @@ WRITES: Final = {"write_text", "write_bytes", "touch", "mkfifo", "mknod", "FileH
 MOVES: Final = {"copy", "copy2", "copyfile", "copytree", "move"}
 """Functions of shutil that do."""
 
-FOR_READING: Final = {"O_RDONLY", "O_DIRECTORY", "O_CLOEXEC", "O_NONBLOCK", "O_NOCTTY", "O_NOFOLLOW"}
+FOR_READING: Final = {"O_RDONLY", "O_PATH", "O_DIRECTORY", "O_CLOEXEC", "O_NONBLOCK", "O_NOCTTY", "O_NOFOLLOW"}
 
 DEVICE: Final = "a device, a pipe or a file of the kernel"
 NEW: Final = "a new file, whose name is in nobody's hands: O_EXCL follows no link"

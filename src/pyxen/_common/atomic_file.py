@@ -16,8 +16,6 @@ from pyxen.operation import Operation, describe
 __all__ = ["PartialFile", "appearing_whole", "place", "writing"]
 
 _MOST_LINKS: Final = 40  # the kernel's own limit
-_FOLDER: Final = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
-"""How a folder on the way is opened: like any path, it need not be readable."""
 
 
 class PartialFile:
@@ -120,7 +118,7 @@ def place(path: str) -> tuple[int, str]:
         ValueError: No file can have this path.
     """
     rest = deque(os.path.join(os.getcwd(), path).split("/"))
-    folder = os.open("/", _FOLDER)
+    folder = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     name, links = "", 0
     try:
         while rest:
@@ -146,8 +144,8 @@ def place(path: str) -> tuple[int, str]:
 
 
 def _enter(folder: int, name: str) -> int:
-    """Open a subfolder, close its parent, and return the subfolder's descriptor."""
-    entered = os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=folder)
+    """Open a subfolder, close its parent, and return the subfolder's descriptor. It need not be readable."""
+    entered = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
     os.close(folder)
     return entered
 
