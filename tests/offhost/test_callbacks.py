@@ -80,7 +80,7 @@ def test_a_host_that_was_not_closed_in_a_callback_is_closed_after_it(config: Con
     for call in (host.list, web.info, web.destroy):
         with pytest.raises(HostClosed):
             call()
-    assert set(threading.enumerate()) <= set(before)
+    until(lambda: set(threading.enumerate()) <= set(before), "the end of its threads")
     assert len(os.listdir("/proc/self/fd")) <= descriptors
     with pyxen.connect("xenlight:///") as again:
         again.domains["web"].destroy(timeout=20)

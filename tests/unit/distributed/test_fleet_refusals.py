@@ -75,7 +75,7 @@ def test_odd_values_are_refused() -> None:
                 with pytest.raises(InvalidArgument):
                     await fleet.run(names_of, **unfit)
             with pytest.raises(NotEnoughMemory):
-                await fleet.run(names_of, memory=10**30, wait=0)
+                await fleet.run(names_of, memory=10**15, wait=0)
             unfit = not_awaited
             with pytest.raises(InvalidArgument, match="no coroutine function"):
                 await fleet.run(unfit, memory=1)
