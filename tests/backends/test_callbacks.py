@@ -33,8 +33,6 @@ def other(uri: str) -> Iterator[Host]:
 
 def in_a_callback(domain: Domain, *calls: Callable[[], object]) -> list[BaseException | None]:
     """Make calls in a callback on a thread that completes all operations of a host, and return what each raises."""
-    if domain._backend.name.startswith("libvirt"):
-        pytest.skip("a wait ends on a thread of its own there: tests/libvirt/test_operations.py has what is refused")
     waiting = domain.begin.wait()  # it does not end before it has the callback
     raised = in_a_callback_of(waiting, *calls)
     waiting.cancel()
@@ -64,6 +62,7 @@ def check_refused(errors: list[BaseException | None]) -> None:
     assert all("cannot wait here" in str(error) and "on another thread" in str(error) for error in errors)
 
 
+@pytest.mark.one_thread
 def test_what_waits_is_refused_before_anything_is_begun(other: Host, make: Make, config: Make, image: str) -> None:
     web1 = make("web1", paused=True)
     mine = other.domains[web1.uuid]
@@ -95,6 +94,7 @@ def test_what_waits_is_refused_before_anything_is_begun(other: Host, make: Make,
         running.result(SECONDS)
 
 
+@pytest.mark.one_thread
 def test_what_does_not_wait_is_allowed(other: Host, make: Make, config: Make) -> None:
     mine = other.domains[make("web1", paused=True).uuid]
     begun: list[Operation[Domain]] = []
@@ -106,6 +106,7 @@ def test_what_does_not_wait_is_allowed(other: Host, make: Make, config: Make) ->
     assert in_a_callback(mine, begun[0].result, begun[0].wait) == [None] * 2  # it has ended
 
 
+@pytest.mark.one_thread
 def test_a_callback_may_wait_for_another_host(other: Host, make: Make) -> None:
     mine = other.domains[make("web1", paused=True).uuid]
     with pyxen.connect("memory:///another") as another:
@@ -166,6 +167,7 @@ def test_a_callback_of_a_pool_may_wait(other: Host, config: Make) -> None:
     assert raised == [None] * 3
 
 
+@pytest.mark.one_thread
 @pytest.mark.needs(Feature.EVENTS)
 def test_events_are_not_awaited_in_a_callback(host: Host, other: Host, make: Make) -> None:
     mine = other.domains[make("web1", paused=True).uuid]
@@ -176,6 +178,7 @@ def test_events_are_not_awaited_in_a_callback(host: Host, other: Host, make: Mak
         assert events.get(SECONDS) is not None
 
 
+@pytest.mark.one_thread
 def test_a_host_is_not_closed_in_a_callback(other: Host, make: Make) -> None:
     mine = other.domains[make("web1", paused=True).uuid]
     check_refused(in_a_callback(mine, other.close, lambda: other.__exit__(None, None, None)))
@@ -194,6 +197,7 @@ def test_a_host_is_not_closed_in_a_callback(other: Host, make: Make) -> None:
             call()
 
 
+@pytest.mark.one_thread
 @pytest.mark.needs(Feature.POOL)
 def test_a_pool_in_a_callback(host: Host, other: Host, make: Make, config: Make) -> None:
     mine = other.domains[make("web1", paused=True).uuid]
@@ -209,6 +213,7 @@ def test_a_pool_in_a_callback(host: Host, other: Host, make: Make, config: Make)
     assert not [info for info in host.list() if "--ready-" in str(info.name)]
 
 
+@pytest.mark.one_thread
 def test_many_hosts_in_a_callback(uri: str, make: Make) -> None:
     web1 = make("web1", paused=True)
     with pyxen.Hosts({"one": uri}) as hosts:
