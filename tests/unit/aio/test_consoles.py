@@ -11,7 +11,7 @@ import pyxen.aio
 from pyxen import DomainConfig
 from tests.unit.aio.fakehost import run
 
-URI = "memory:///consoles"
+URI = "memory:///aio-consoles"
 CONFIG = DomainConfig("web1", type="pvh", kernel="/k", memory=16)
 
 
