@@ -56,7 +56,7 @@ def check_config(config: object, verb: str) -> None:
 
 
 def check_number(value: object, verb: str, *, whole: bool = True) -> None:
-    """Check that an argument is a number that Xen can take. True and False are none.
+    """Check that an argument is a number that Xen can take. True and False are not.
 
     Raises:
         InvalidArgument: It is something else, or is not ``whole``, or does not fit into 64 bits.

@@ -145,7 +145,8 @@ def identify(device: Part | str, backend: str) -> tuple[Kind, Part]:
     if isinstance(device, str):
         device = _from_text(device)
     if not isinstance(device, Device):
-        raise ValueError(f"takes a device or its name, such as 'xvda', not {type(device).__name__}")  # noqa: TRY004 (callers make an InvalidArgument of it)
+        message = f"takes a device or its name, such as 'xvda', not {type(device).__name__}"
+        raise ValueError(message)  # noqa: TRY004 (callers make an InvalidArgument of it)
     kind = kind_of(device, backend)
     if not _is_named(device):
         ways = " or ".join(" and ".join(fields) for fields in kind.names)

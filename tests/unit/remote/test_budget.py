@@ -201,7 +201,7 @@ def test_who_waits_for_the_budget_is_not_taken_for_silent(path: Path, monkeypatc
 
 
 def test_a_long_call_gives_back_what_it_took(path: Path) -> None:
-    """Whether it succeeds, fails or is none; many of them take their turns."""
+    """Whether it succeeds, fails or is not known; many of them take their turns."""
     note = verb_of("set_userdata").dumps({"domain": SOME, "key": "x", "data": bytes(12 * MIB)})
     with at_socket(path, "memory:///note", Settings()) as found:
         far = at(path)
