@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -248,24 +249,27 @@ def _paired(kind: Kind, old: tuple[Any, ...], new: tuple[Any, ...]) -> tuple[_Pa
     partners: dict[int, int] = {}
     left = dict(enumerate(old))
 
-    def match(fits: Callable[[int, int], bool]) -> None:
-        for there in range(len(new)):
-            if there in partners:
+    def match(
+        offered: Sequence[Hashable], wanted: Sequence[Hashable], fits: Callable[[Any, Any], bool] | None = None
+    ) -> None:
+        """Match the devices that are left by the keys of all old and all new ones, in order; None matches none."""
+        places: dict[Hashable, deque[int]] = {}
+        for here in left:
+            places.setdefault(offered[here], deque()).append(here)
+        for there, key in enumerate(wanted):
+            if there in partners or key is None or key not in places:
                 continue
-            found = next((here for here in left if fits(here, there)), None)
+            found = next((here for here in places[key] if fits is None or fits(old[here], new[there])), None)
             if found is not None:
                 partners[there] = found
+                places[key].remove(found)
                 del left[found]
 
     for names in kind.names:
-        match(partial(_named_alike, old, new, names))
+        match([_name(names, device) for device in old], [_name(names, device) for device in new])
     if ("devid",) in kind.names:
-        match(
-            lambda here, there: (
-                _number(old[here], here) == _number(new[there], there) and _compatible(kind, old[here], new[there])
-            )
-        )
-    match(lambda here, there: _nameless(kind, new[there]) and _compatible(kind, old[here], new[there]))
+        match(_numbers(old), _numbers(new), partial(_compatible, kind))
+    match([True] * len(old), [_nameless(kind, device) or None for device in new])
     pairs = [(old[partners[there]] if there in partners else None, device) for there, device in enumerate(new)]
     return pairs, list(left.values())
 
@@ -277,13 +281,13 @@ def _values(device: Any, names: Iterable[str]) -> tuple[Any, ...]:
     )
 
 
-def _named_alike(old: tuple[Any, ...], new: tuple[Any, ...], names: tuple[str, ...], here: int, there: int) -> bool:
-    values = _values(new[there], names)
-    return None not in values and bool(values == _values(old[here], names))
+def _name(names: tuple[str, ...], device: Any) -> Hashable:
+    values = _values(device, names)
+    return None if None in values else values
 
 
-def _number(device: Any, place: int) -> int:
-    return place if device.devid is None else int(device.devid)
+def _numbers(devices: Sequence[Any]) -> list[int]:
+    return [place if device.devid is None else int(device.devid) for place, device in enumerate(devices)]
 
 
 def _nameless(kind: Kind, device: Any) -> bool:

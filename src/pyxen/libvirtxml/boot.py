@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from pyxen.config import BiosType, DomainConfig, DomainType
+from pyxen.libvirtxml.features import needs_32_bits
 from pyxen.libvirtxml.node import Node
 from pyxen.libvirtxml.read_state import XmlReadState
 from pyxen.libvirtxml.schema_patterns import ABSOLUTE_PATH, fitting
@@ -23,6 +24,8 @@ _TYPE_NAMES: Final = {
     DomainType.PVH: ("xenpvh", "xenpvh"),
 }
 """libvirt's names of guest types, and its machine for each. The Xen driver writes ``linux`` instead of ``xen``."""
+
+_32_BIT: Final = "i686"
 
 _BOOT: Final = {"fd": "a", "hd": "c", "cdrom": "d", "network": "n"}
 _BOOT_NAMES: Final = {letter: name for name, letter in _BOOT.items()}
@@ -115,7 +118,8 @@ def write(config: DomainConfig, domain: Node, *, is_xen: bool) -> None:
             domain.add("bootloader_args", " ".join(config.bootloader_args))
     os = domain.add("os")
     name, machine = _TYPE_NAMES[guest]
-    os.add("type", name if is_xen or name != "linux" else "xen", machine=machine if is_xen else None)
+    arch = _32_BIT if is_xen and needs_32_bits(config) else None
+    os.add("type", name if is_xen or name != "linux" else "xen", arch=arch, machine=machine if is_xen else None)
     if guest is DomainType.HVM and config.bios is BiosType.OVMF:
         _write_firmware(config, os)
     for tag, field in _FILES.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from pyxen.config import DomainConfig, TscMode
+from pyxen.config import DomainConfig, DomainType, TscMode
 from pyxen.libvirtxml.node import Node
 from pyxen.libvirtxml.read_state import XmlReadState
 
@@ -43,7 +43,7 @@ def read(domain: Node, found: XmlReadState) -> None:
 def _read_timer(timer: Node, found: XmlReadState) -> None:
     name = timer.attributes.get("name")
     present = timer.attributes.get("present")
-    if name == "hpet":
+    if name == "hpet" and found.is_hvm:
         timer.taken = True
         timer.get("name")
         found.put("hpet", timer.switch("present", default=True), timer)
@@ -66,5 +66,5 @@ def write(config: DomainConfig, domain: Node) -> None:
         clock = domain.add("clock", offset=basis)
     if config.tsc_mode in _TSC_NAMES:
         clock.add("timer", name="tsc", present="yes", mode=_TSC_NAMES[config.tsc_mode])
-    if config.hpet is not None:
+    if config.hpet is not None and config.type is DomainType.HVM:  # the driver refuses to start others with an HPET
         clock.add("timer", name="hpet", present="yes" if config.hpet else "no")

@@ -148,5 +148,21 @@ CONTRADICTIONS: Final = (
         "its converter takes a missing on_crash in an xl configuration to mean 'restart'",
         "takes it to mean 'destroy', as xl and libvirt's XML do",
     ),
+    Contradiction(
+        "disk-order",
+        "orders the disks of a bus by their names, whatever their order in the document, so a boot loader looks at the "
+        "first by name; xl's looks at the first in the configuration",
+        "reads and writes libvirt's order, and reports a loss if a boot loader would look at another disk",
+    ),
+    Contradiction(
+        "pae",
+        "its driver turns on PAE in every 64-bit HVM guest, and ACPI in one with NUMA nodes, whatever <features> says",
+        "reads such guests as having both, and writes a 32-bit guest for one that is not to have them",
+    ),
+    Contradiction(
+        "viridian",
+        "its converter writes <viridian/> as viridian=1, but its driver ignores it; the driver has <hyperv>",
+        "reports <viridian/> as a loss, writes <hyperv>, and reports the rest of viridian=1 as a loss",
+    ),
 )
 """The known cases."""

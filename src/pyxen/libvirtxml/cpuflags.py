@@ -86,5 +86,19 @@ FLAGS: Final = {
 }
 """The features, by libvirt's names."""
 
-NAMES: Final = {bit: name for name, bit in FLAGS.items()}
-"""libvirt's names, by feature."""
+_UNKNOWN_TO_LIBXL: Final = (
+    "fdp-excptn-only zero-fcs-fds avx512ifma pcommit intel-pt sha-ni avx512vbmi waitpkg avx512vbmi2 avx512vnni "
+    "avx512bitalg la57 bus-lock-detect sgxlc pks tsx-ldtrk pconfig arch-lbr amx-bf16 amx-tile amx-int8 flush-l1d "
+    "arch-capabilities core-capability sha512 sm3 sm4 cmpccxadd fsrc fred lkgs wrmsrns amx-fp16 avx-ifma lam "
+    "avx-vnni-int8 avx-ne-convert amx-complex avx-vnni-int16 prefetchiti avx10 ddpd-u xfd tce cvt16 "
+    "overflow-recov succor xsaveerptr stibp-always-on amd-no-ssb amd-psfd no-nested-data-bp "
+    "lfence-always-serializing null-sel-clr-base eraps srso-user-kernel-no"
+)
+"""Names that libxl does not know in the oldest supported release of Xen.
+
+libvirt's Xen driver translates some of its names into libxl's, and hands on the others as they are. It refuses to start
+a guest with a name that libxl does not know.
+"""
+
+NAMES: Final = {bit: name for name, bit in FLAGS.items() if name not in _UNKNOWN_TO_LIBXL.split()}
+"""libvirt's names, by feature, that are written."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import Final
 
 from pyxen.config import Disk, DiskBackend, DiskFormat, DomainConfig, DomainType
@@ -10,7 +12,7 @@ from pyxen.libvirtxml.node import Node
 from pyxen.libvirtxml.read_state import XmlReadState
 from pyxen.libvirtxml.schema_patterns import ABSOLUTE_PATH, DEVICE, DISK, LINE, fitting
 
-__all__ = ["read", "sayable", "write"]
+__all__ = ["order", "read", "sayable", "write"]
 
 _DRIVERS: Final = {
     "qemu": DiskBackend.QDISK,
@@ -33,15 +35,44 @@ _NEEDS_QEMU: Final = (DiskFormat.QCOW, DiskFormat.QCOW2, DiskFormat.QED)
 """Formats that only QEMU can serve. libvirt treats a disk without a driver as raw, so they need ``name='qemu'``."""
 
 _DISCARD: Final = {"unmap": True, "ignore": False}
+_NAME = re.compile(r"(?:ioemu:)?(?:fd|hd|sd|vd|xvd|ubd)([a-z]+)[0-9]*")
 _SOURCES: Final = {"file": "file", "block": "dev"}
 
 
 def read(devices: Node, found: XmlReadState) -> None:
     """Read the disks and CD-ROM drives."""
+    names, disks = [], []
     for node in devices.children:
         if node.tag == "disk" and node.attributes.get("device", "disk") in ("disk", "cdrom"):
             node.taken = True
-            found.append("disks", _read_disk(node, found))
+            bus = next((target.attributes.get("bus") for target in node.named("target")), None)
+            disk = _read_disk(node, found)
+            names.append((bus, disk.vdev))
+            disks.append(disk)
+    for place in _in_order(names):
+        found.append("disks", disks[place])
+
+
+def order(disks: Sequence[Disk], guest: DomainType) -> list[int]:
+    """Return the places of disks in libvirt's order, whatever the order in a document: those of a bus by their names.
+
+    A boot loader looks at the first.
+    """
+    return _in_order([(_bus(disk.vdev or "", guest), disk.vdev) for disk in disks])
+
+
+def _in_order(names: Sequence[tuple[str | None, str | None]]) -> list[int]:
+    """Return the places of disks, whose buses and names are given, in libvirt's order."""
+    buses: dict[str | None, int] = {}
+    for bus, _ in names:
+        buses.setdefault(bus, len(buses))
+    return sorted(range(len(names)), key=lambda place: (buses[names[place][0]], _letters(names[place][1])))
+
+
+def _letters(vdev: str | None) -> tuple[int, str]:
+    """Return what libvirt compares names by: a before z before aa, whatever the partition."""
+    found = _NAME.fullmatch(vdev or "")
+    return (len(found[1]), found[1]) if found else (0, "")
 
 
 def _read_disk(node: Node, found: XmlReadState) -> Disk:
@@ -109,7 +140,8 @@ def sayable(disk: Disk) -> bool:
 
 def write(config: DomainConfig, devices: Node, *, is_xen: bool) -> None:
     """Write the disks and CD-ROM drives."""
-    for disk in config.disks:
+    for place in order(config.disks, config.type):
+        disk = config.disks[place]
         if sayable(disk):
             _write_disk(disk, config.type, devices, is_xen=is_xen)
 

@@ -132,7 +132,9 @@ def _is_xen(domain_type: str) -> bool:
     return domain_type == XEN
 
 
-_OF_BOOT: Final = "type bootloader bootloader_args bios bios_path_override kernel ramdisk cmdline boot acpi_firmware"
+_OF_BOOT: Final = (
+    "type bootloader bootloader_args bios bios_path_override kernel ramdisk cmdline boot acpi_firmware pae acpi vnuma"
+)
 
 BEFORE_DEVICES: Final = (
     _section(general.write, "name uuid"),
@@ -141,11 +143,11 @@ BEFORE_DEVICES: Final = (
     _section(boot.write, _OF_BOOT, _is_xen),
     _section(features.write, "type acpi apic pae hap viridian e820_host passthrough"),
     _section(cpu.write, "type cpuid nestedhvm vnuma", _is_xen),
-    _section(clock.write, "localtime rtc_timeoffset tsc_mode hpet"),
+    _section(clock.write, "type localtime rtc_timeoffset tsc_mode hpet"),
     _section(general.write_events, "on_poweroff on_reboot on_crash"),
 )
 DEVICES: Final = (
-    _section(emulator.write, "device_model"),
+    _section(emulator.write, "type device_model"),
     _section(disks.write, "type disks", has_xen_words),
     _section(usb.write, "type max_grant_frames max_event_channels usbctrls usbdevice"),
     _section(interfaces.write, "type vifs"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pyxen.config import DeviceModel, DomainConfig
+from pyxen.config import DeviceModel, DomainConfig, DomainType
 from pyxen.libvirtxml.node import Node
 from pyxen.libvirtxml.read_state import XmlReadState
 from pyxen.libvirtxml.schema_patterns import ABSOLUTE_PATH, fitting
@@ -17,6 +17,8 @@ _ARG = f"{{{XEN_NAMESPACE}}}arg"
 def read(domain: Node, devices: Node, found: XmlReadState) -> None:
     """Read the device model and its arguments."""
     emulator, commandline = devices.child("emulator"), domain.merged(COMMANDLINE)
+    if emulator is not None and not found.is_hvm:
+        emulator.drop()  # the Xen driver ignores it, and virt-install writes it for every guest
     path = emulator.word() if emulator is not None else None
     arguments = [arg.get("value") or "" for arg in commandline.all(_ARG)] if commandline is not None else None
     if path or arguments:
@@ -25,7 +27,9 @@ def read(domain: Node, devices: Node, found: XmlReadState) -> None:
 
 
 def write(config: DomainConfig, devices: Node) -> None:
-    """Write the device model."""
+    """Write the device model of an HVM guest: the Xen driver ignores that of the others."""
+    if config.type is not DomainType.HVM:
+        return
     if path := fitting(config.device_model.path, ABSOLUTE_PATH):
         devices.add("emulator", path)
 

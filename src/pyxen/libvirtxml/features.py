@@ -8,12 +8,19 @@ from pyxen.config import DomainConfig, DomainType, Passthrough, Viridian, Viridi
 from pyxen.libvirtxml.node import Node
 from pyxen.libvirtxml.read_state import XmlReadState
 
-__all__ = ["read", "write"]
+__all__ = ["hyperv_groups", "needs_32_bits", "read", "write"]
 
 _SAID_BY_PRESENCE: Final = ("acpi", "apic", "pae")
 """For an HVM guest, these are on if the element is present, and otherwise off."""
 
+_XEN: Final = "xen"
+_64_BIT: Final = (None, "x86_64")
+"""The architectures of a 64-bit guest; without one, libvirt takes that of the host."""
+
 _E = ViridianEnlightenment
+_OF_DEFAULTS: Final = frozenset({_E.BASE, _E.CRASH_CTL, _E.APIC_ASSIST, _E.FREQ})
+"""What ``<hyperv>`` has of libxl's default groups."""
+
 _ALWAYS: Final = frozenset({_E.BASE, _E.CRASH_CTL})
 _HYPERV: Final[dict[str, frozenset[int]]] = {
     "vapic": frozenset({_E.APIC_ASSIST}),
@@ -32,24 +39,40 @@ _MODES: Final = {"sync_pt": Passthrough.SYNC_PT, "share_pt": Passthrough.SHARE_P
 def read(domain: Node, found: XmlReadState) -> None:
     """Read the features that the Xen driver supports."""
     features = domain.merged("features") or Node("features")
+    turned_on = _turned_on(domain, found)
     for name in _SAID_BY_PRESENCE:
         nodes = list(features.all(name))
         if nodes or found.is_hvm:
-            found.put(name, bool(nodes), nodes[0] if nodes else domain)
+            found.put(name, bool(nodes) or name in turned_on, nodes[0] if nodes else domain)
     # Of a feature that stands there twice, the last one counts.
     for hap in features.all("hap"):
         found.put("hap", hap.switch("state", default=True), hap)
-    defaults, hypervs = None, list(features.all("hyperv"))
-    for viridian in features.all("viridian"):
-        defaults = viridian.switch("state", default=True)
-    enable = _read_hyperv(hypervs) if hypervs else None
-    if defaults is not None or hypervs:
-        found.put("viridian", found.make(Viridian, domain, defaults=defaults, enable=enable), domain)
+    if found.is_hvm and (hypervs := list(features.all("hyperv"))):
+        found.put("viridian", found.make(Viridian, hypervs[0], enable=_read_hyperv(hypervs)), hypervs[0])
     for xen in features.all("xen"):
         for e820_host in xen.all("e820_host"):
             found.put("e820_host", e820_host.switch("state", default=True), e820_host)
         for passthrough in xen.all("passthrough"):
             _read_passthrough(passthrough, found)
+
+
+def _turned_on(domain: Node, found: XmlReadState) -> tuple[str, ...]:
+    """Return what the Xen driver turns on in a 64-bit HVM guest, whatever its document says."""
+    types = [kind for os in domain.named("os") for kind in os.named("type")]
+    is_64_bit = bool(types) and types[0].attributes.get("arch") in _64_BIT
+    if not (found.is_hvm and is_64_bit and domain.attributes.get("type", _XEN) == _XEN):
+        return ()
+    return ("pae", "acpi") if found.fields.get("vnuma") else ("pae",)
+
+
+def needs_32_bits(config: DomainConfig) -> bool:
+    """Whether the Xen driver would turn something on that an HVM guest is not to have, if it were a 64-bit guest."""
+    return config.type is DomainType.HVM and (config.pae is False or (config.acpi is False and bool(config.vnuma)))
+
+
+def hyperv_groups(viridian: Viridian) -> frozenset[int]:
+    """Return the enlightenments for ``<hyperv>``: those that are enabled, and what it has of libxl's default groups."""
+    return viridian.enable | (_OF_DEFAULTS - viridian.disable if viridian.defaults else frozenset())
 
 
 def _read_hyperv(hypervs: list[Node]) -> frozenset[int] | str:
@@ -85,10 +108,8 @@ def write(config: DomainConfig, domain: Node) -> None:
             features.add(name)
     if config.hap is not None:
         features.add("hap", state=_switch(on=config.hap))
-    if config.viridian.defaults:
-        features.add("viridian")
-    if config.viridian.enable:
-        _write_hyperv(config.viridian, features)
+    if is_hvm and (groups := hyperv_groups(config.viridian)):
+        _write_hyperv(groups, features)
     if config.e820_host is not None:
         features.inner("xen").add("e820_host", state=_switch(on=config.e820_host))
     if config.passthrough is not Passthrough.DEFAULT:
@@ -97,8 +118,7 @@ def write(config: DomainConfig, domain: Node) -> None:
         domain.children.append(features)
 
 
-def _write_hyperv(viridian: Viridian, features: Node) -> None:
-    enable = viridian.enable
+def _write_hyperv(enable: frozenset[int], features: Node) -> None:
     if enable == Viridian(enable="all").enable:
         features.add("hyperv", mode="passthrough")
         return

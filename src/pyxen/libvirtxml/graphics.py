@@ -83,7 +83,11 @@ def _read_listen(node: Node) -> str | None:
 
 def _read_vnc(node: Node, found: XmlReadState) -> Vnc:
     port = node.number("port", -1, _LARGEST_PORT)
-    auto = node.switch("autoport", default=port is None or port <= 0)
+    auto = node.switch("autoport", default=port in (None, -1))
+    if not auto and port in (None, -1, 0):
+        # No display has this port. What libvirt prints of it is read: libxl chooses a free display, with a loss.
+        node.set(port=port, autoport="no" if port is None else None)
+        auto = True
     if not auto and (port is None or port < _VNC_PORTS):
         raise node.wrong(f"its port {port} is not valid; Xen's displays begin at port {_VNC_PORTS}")
     return found.make(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pyxen.config import DomainConfig, Pci, UsbDev
-from pyxen.libvirtxml.node import Node
+from pyxen.libvirtxml.node import Node, number_in_c
 from pyxen.libvirtxml.read_state import XmlReadState
 
 __all__ = ["pci_sayable", "read", "read_pci", "usb_sayable", "write"]
@@ -35,8 +35,8 @@ def read_pci(node: Node, found: XmlReadState) -> Pci:
     if source is None or address is None:
         raise node.wrong("it has no <source> with an <address>")
     address.get("type")
-    domain, bus = address.number("domain", 0, 0xFFFF) or 0, address.number("bus", 0, 0xFF) or 0
-    slot, function = address.number("slot", 0, 0x1F) or 0, address.number("function", 0, 7) or 0
+    domain, bus = _number(address, "domain", 0xFFFF) or 0, _number(address, "bus", 0xFF) or 0
+    slot, function = _number(address, "slot", 0x1F) or 0, _number(address, "function", 7) or 0
     managed = node.switch("managed", default=False)
     filtering = source.switch("writeFiltering", default=True)
     driver = node.child("driver")
@@ -55,9 +55,13 @@ def _read_usb(node: Node, found: XmlReadState) -> UsbDev:
     node.switch("managed")
     source = node.child("source")
     address = source.child("address") if source is not None else None
-    bus = address.number("bus", 0, 255) if address is not None else None
-    device = address.number("device", 0, 255) if address is not None else None
+    bus = _number(address, "bus", 255) if address is not None else None
+    device = _number(address, "device", 255) if address is not None else None
     return found.make(UsbDev, node, hostbus=bus, hostaddr=device)
+
+
+def _number(address: Node, name: str, high: int) -> int | None:
+    return address.number(name, 0, high, number_in_c)
 
 
 def pci_sayable(pci: Pci) -> bool:

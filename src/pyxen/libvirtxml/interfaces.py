@@ -20,6 +20,9 @@ _OPENVSWITCH: Final = "vif-openvswitch"
 _TAGGED = re.compile(r"([^.:]+)(?:\.([0-9]{1,4})|((?::[0-9]{1,4})+))")
 _LARGEST_TAG: Final = 4095
 
+_ITS_OWN_NAMES: Final = ("vif", "vnet", "macvtap", "macvlan")
+"""How the names begin that libvirt's Xen driver gives interfaces itself. In a configuration libvirt drops them."""
+
 _INTERVAL: Final = 50_000
 """xl's default interval, which libvirt's driver uses. Its XML has a rate in KiB per second, without an interval."""
 _USECS: Final = 1_000_000
@@ -44,6 +47,8 @@ def read(devices: Node, found: XmlReadState) -> None:
 def _read_vif(node: Node, kind: str, found: XmlReadState) -> Vif:
     mac, target, script = node.child("mac"), node.child("target"), node.child("script")
     domain, model = node.child("backenddomain"), node.child("model")
+    if model is not None and not found.is_hvm and model.attributes.get("type") != _VIF:
+        model.taken, model = False, None  # the driver refuses to start such a guest
     bridge = None
     path = script.get("path") if script is not None else None
     named = next(iter(node.named("source")), None)
@@ -71,11 +76,17 @@ def _read_vif(node: Node, kind: str, found: XmlReadState) -> Vif:
         model=None if name == _VIF else name,
         type=None if name is None or not found.is_hvm else NicType.VIF if name == _VIF else NicType.VIF_IOEMU,
         script=path,
-        vifname=target.get("dev") if target is not None else None,
+        vifname=_read_name(target) if target is not None else None,
         ip=" ".join(addresses) or None,
         rate=_read_rate(node),
         backend=domain.get("name") if domain is not None else None,
     )
+
+
+def _read_name(target: Node) -> str | None:
+    name = target.get("dev")
+    is_dropped = name is not None and name.startswith(_ITS_OWN_NAMES) and target.attributes.get("managed") != "no"
+    return None if is_dropped else name
 
 
 def _read_openvswitch(node: Node) -> bool:
@@ -129,11 +140,13 @@ def _write_vif(vif: Vif, guest: DomainType, devices: Node) -> None:
             node.add("ip", address=address, family="ipv6" if ":" in address else "ipv4")
     if script:
         node.add("script", path=script)
-    if name := fitting(vif.vifname, DEVICE):
+    if (name := fitting(vif.vifname, DEVICE)) and not name.startswith(_ITS_OWN_NAMES):
         node.add("target", dev=name)
     if backend := fitting(vif.backend, LINE):
         node.add("backenddomain", name=backend)
-    if guest is DomainType.HVM and vif.type is NicType.VIF:
+    if guest is not DomainType.HVM:
+        return  # the driver refuses every other model than that of an interface without a card
+    if vif.type is NicType.VIF:
         node.add("model", type=_VIF)
     elif model := fitting(vif.model, MODEL):
         node.add("model", type=model)

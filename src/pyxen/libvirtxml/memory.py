@@ -41,12 +41,14 @@ def kibibytes(node: Node, text: str) -> int:
 def read(domain: Node, found: XmlReadState) -> None:
     """Read both amounts."""
     total, current = domain.child("memory"), domain.child("currentMemory")
-    if total is not None:
-        found.put("maxmem", kib_to_mib(kibibytes(total, total.word() or "")), total)
-    if current is not None:
-        found.put("memory", kib_to_mib(kibibytes(current, current.word() or "")), current)
-    elif total is not None:
-        found.put("memory", found.fields["maxmem"], total)
+    most = kibibytes(total, total.word() or "") if total is not None else 0
+    now = kibibytes(current, current.word() or "") if current is not None else 0
+    if total is not None and (most or not found.fields.get("vnuma")):  # libvirt takes 0 for the sum of the nodes
+        found.put("maxmem", kib_to_mib(most), total)
+        # The guest begins with all of it if the initial amount is 0, or more than all.
+        found.put("memory", kib_to_mib(min(now or most, most)), current or total)
+    elif current is not None and now:
+        found.put("memory", kib_to_mib(now), current)
     if found.fields.get("maxmem") == found.fields.get("memory") and not found.fields.get("vnuma"):
         found.fields.pop("maxmem", None)
 

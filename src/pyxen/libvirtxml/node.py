@@ -11,13 +11,33 @@ from typing import Final
 
 from pyxen.errors import ParseError
 
-__all__ = ["Deferred", "Node", "undeferred", "without_unsayable"]
+__all__ = ["Deferred", "Node", "number_in_c", "undeferred", "without_unsayable"]
 
 # XML 1.0 cannot represent these, not even as character references.
 _UNSAYABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_NUMBER = re.compile(r"[ \t\n]*([-+]?)(0[xX][0-9a-fA-F]+|[0-9]+)[ \t\n]*")
+_DECIMAL = re.compile(r"[ \t\n]*([-+]?[0-9]+)[ \t\n]*")
+_IN_C = re.compile(r"[ \t\n]*([-+]?)(0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)[ \t\n]*")
 _SWITCH: Final = {"on": True, "off": False, "yes": True, "no": False}
 _LONGEST_NUMBER: Final = 40
+
+
+def _decimal_number(text: str) -> int | None:
+    """Return a decimal number; None if the text is none."""
+    found = _DECIMAL.fullmatch(text) if len(text) < _LONGEST_NUMBER else None
+    return None if found is None else int(found[1])
+
+
+def number_in_c(text: str) -> int | None:
+    """Return a number as C writes it: hexadecimal after ``0x``, octal after ``0``; None if the text is none.
+
+    libvirt reads the addresses of passed-through devices so, and all other numbers that pyxen reads as decimal ones.
+    """
+    found = _IN_C.fullmatch(text) if len(text) < _LONGEST_NUMBER else None
+    if found is None:
+        return None
+    digits = found[2]
+    number = int(digits, 16 if digits[1:2] in ("x", "X") else 8 if digits[0] == "0" else 10)
+    return -number if found[1] == "-" else number
 
 
 class Node:
@@ -110,26 +130,33 @@ class Node:
         text, self.text = self.text, ""
         return text or None
 
-    def number(self, name: str, low: int, high: int) -> int | None:
+    def number(self, name: str, low: int, high: int, read: Callable[[str], int | None] = _decimal_number) -> int | None:
         """Take an attribute that is a number from `low` to `high`; None if it is missing.
+
+        Args:
+            name: The attribute.
+            low: The least number.
+            high: The largest number.
+            read: How libvirt reads it: most numbers are decimal, and those of `number_in_c` as C writes them.
 
         Raises:
             ParseError: The value is not a number in this range.
         """
         text = self.attributes.pop(name, None)
-        return None if text is None else self.as_number(text, low, high, name)
+        return None if text is None else self.as_number(text, low, high, name, read)
 
-    def as_number(self, text: str, low: int, high: int, what: str = "") -> int:
-        """Parse a number of this element: decimal, or hexadecimal with ``0x``.
+    def as_number(
+        self, text: str, low: int, high: int, what: str = "", read: Callable[[str], int | None] = _decimal_number
+    ) -> int:
+        """Parse a number of this element. The other arguments are those of `number`.
 
         Raises:
             ParseError: The text is not a number from `low` to `high`.
         """
-        found = _NUMBER.fullmatch(text) if len(text) < _LONGEST_NUMBER else None
-        if found is None:
-            raise self.wrong(f"{what or 'its text'} is {_shown(text)}, not a whole number")
-        number = int(found[2], 16) if found[2][:2] in ("0x", "0X") else int(found[2])
-        number = -number if found[1] == "-" else number
+        number = read(text)
+        if number is None:
+            kind = "whole" if read is number_in_c else "decimal"
+            raise self.wrong(f"{what or 'its text'} is {_shown(text)}, not a {kind} number")
         if not low <= number <= high:
             raise self.wrong(f"{what or 'its text'} is {number}; it can be {low} to {high}")
         return number

@@ -32,19 +32,24 @@ from pyxen.config.libxl_defaults import without_defaults
 from pyxen.libvirtxml.boot import PYGRUB, XL_BOOT_ORDER
 from pyxen.libvirtxml.characters import NO_SERIAL, with_path
 from pyxen.libvirtxml.cpu import default_distances, normal_policy
+from pyxen.libvirtxml.disks import order
+from pyxen.libvirtxml.features import hyperv_groups
 from pyxen.libvirtxml.graphics import ANYWHERE
 from pyxen.libvirtxml.memory import DEFAULT_MEMORY
 from pyxen.libvirtxml.schema_patterns import is_address
 from pyxen.libvirtxml.usb import DEFAULT_PORTS, DEFAULT_VERSION
 from pyxen.libvirtxml.video import DEFAULT_VIDEORAM
 
-__all__ = ["MEANINGS", "normal"]
+__all__ = ["MEANINGS", "boots_from_disk", "disk_order", "normal"]
 
 
 def normal(config: DomainConfig) -> DomainConfig:
     """Return an equivalent configuration that sets everything that XML requires."""
     plain = without_defaults(config)
     return plain.replace(**{name: meaning(plain) for name, meaning in MEANINGS.items()})
+
+
+_ALL_GROUPS: Final = Viridian(enable="all").enable
 
 
 def _is_hvm(config: DomainConfig) -> bool:
@@ -75,6 +80,17 @@ def _bootloader(config: DomainConfig) -> str | None:
     return PYGRUB if nothing else config.bootloader
 
 
+def boots_from_disk(config: DomainConfig) -> bool:
+    """Whether a boot loader looks for the guest's kernel, in its first disk."""
+    return not _is_hvm(config) and bool(_bootloader(config))
+
+
+def disk_order(config: DomainConfig) -> list[int]:
+    """Return the places of the disks in libvirt's order, but the first one where a boot loader looks at it."""
+    places = order(config.disks, config.type)
+    return sorted(places, key=lambda place: place != 0) if boots_from_disk(config) else places
+
+
 def _cpus(config: DomainConfig) -> Any:
     cpus = config.cpus
     if not isinstance(cpus, tuple):
@@ -96,7 +112,8 @@ def _vnuma(config: DomainConfig) -> tuple[VNode, ...]:
 
 def _viridian(config: DomainConfig) -> Viridian:
     viridian = config.viridian
-    return viridian if viridian.defaults is not None else viridian.replace(defaults=False)
+    has_more = bool(viridian.defaults) and viridian.enable != _ALL_GROUPS
+    return viridian.replace(defaults=has_more, enable=hyperv_groups(viridian))
 
 
 def _card(config: DomainConfig) -> VgaInterfaceType | None:
@@ -150,6 +167,7 @@ def _vif(vif: Vif, place: int, *, hvm: bool) -> Vif:
     unlimited = vif.rate is not None and not vif.rate.bytes_per_interval
     return vif.replace(
         type=vif.type or default,
+        model=vif.model if hvm else None,  # no other guest has an emulated card
         ip=(" ".join(addresses) or None) if all(map(is_address, addresses)) else vif.ip,
         devid=None if vif.devid == place else vif.devid,
         rate=None if unlimited else vif.rate,
@@ -210,7 +228,7 @@ MEANINGS: Final[dict[str, Callable[[DomainConfig], Any]]] = {
     "max_grant_frames": lambda c: c.max_grant_frames or None,
     "claim_mode": lambda _: None,  # how the host builds the domain: xl takes it from xl.conf
     "channels": lambda c: tuple(with_path(channel, c.name) for channel in c.channels),
-    "disks": lambda c: tuple(map(_disk, c.disks)),
+    "disks": lambda c: tuple(_disk(c.disks[place]) for place in disk_order(c)),
     "vifs": lambda c: tuple(_vif(vif, place, hvm=_is_hvm(c)) for place, vif in enumerate(c.vifs)),
     "vfbs": lambda c: tuple(_vfb(vfb, place) for place, vfb in enumerate(c.vfbs)),
     "pcis": lambda c: tuple(pci.replace(vslot=pci.vslot or None) for pci in c.pcis),

@@ -14,7 +14,7 @@ from lxml import etree
 
 from pyxen.libvirtxml.characters import is_serial
 from pyxen.libvirtxml.indentation import add_after, remove
-from pyxen.libvirtxml.node import Node, undeferred
+from pyxen.libvirtxml.node import Node, number_in_c, undeferred
 from pyxen.libvirtxml.source import Source
 from pyxen.libvirtxml.text import to_node
 
@@ -33,7 +33,7 @@ def _own(*names: str) -> Callable[[Node], _Key]:
 
 def _host_address(node: Node) -> _Key:
     return tuple(
-        str(int(value, 0)) if value.removeprefix("0x").isalnum() and value[:1] == "0" and "x" in value else value
+        value if (number := number_in_c(value)) is None else str(number)
         for source in node.children
         if source.tag == "source"
         for address in source.children

@@ -6,7 +6,7 @@ Nothing is lost silently: this finds everything that no writer wrote, or that wa
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from operator import attrgetter
 from typing import Any, Final
 
@@ -17,8 +17,8 @@ from pyxen.libvirtxml.characters import channel_sayable
 from pyxen.libvirtxml.disks import sayable as disk_sayable
 from pyxen.libvirtxml.graphics import vfb_sayable
 from pyxen.libvirtxml.hostdevs import pci_sayable, usb_sayable
-from pyxen.libvirtxml.loss_reasons import DEFAULT_REASON, REASONS
-from pyxen.libvirtxml.normalize import MEANINGS
+from pyxen.libvirtxml.loss_reasons import BOOT_DISK, DEFAULT_REASON, REASONS
+from pyxen.libvirtxml.normalize import MEANINGS, boots_from_disk, disk_order
 from pyxen.libvirtxml.usb import ctrl_sayable
 from pyxen.losses import Loss, shown
 
@@ -79,19 +79,35 @@ def _field(name: str, config: DomainConfig, said: DomainConfig) -> Iterator[Loss
         return
     if name in _SWITCHED and not ours.enable:
         elsewhere = elsewhere or f"libvirt has no settings of {_SWITCHED[name]} that is off"
+    if name == "disks" and (booted := _other_boot_disk(config, ours, theirs)) is not None:
+        yield _loss("disks[0]", booted, BOOT_DISK)
+        theirs = tuple(sorted(theirs, key=lambda disk: disk.vdev != booted.vdev))
     if (sayable := _SAYABLE.get(name)) is not None:
-        yield from _listed(name, ours, theirs, sayable)
+        places = disk_order(config) if name == "disks" else range(len(ours))
+        yield from _listed(name, places, ours, theirs, sayable)
     else:
         yield from _compare(name, ours, theirs, elsewhere, known.secret)
 
 
+def _other_boot_disk(config: DomainConfig, ours: tuple[Disk, ...], theirs: tuple[Disk, ...]) -> Disk | None:
+    """Return the disk that a boot loader looks at, if it would look at another one of those in XML."""
+    first, there = next(iter(ours), None), next(filter(disk_sayable, theirs), None)
+    if not boots_from_disk(config) or first is None or there is None or not disk_sayable(first):
+        return None
+    return first if first.vdev != there.vdev else None
+
+
 def _listed(
-    name: str, ours: tuple[Any, ...], theirs: tuple[Any, ...], sayable: Callable[[Any], bool]
+    name: str,
+    places: Sequence[int],
+    ours: tuple[Any, ...],
+    theirs: tuple[Any, ...],
+    sayable: Callable[[Any], bool],
 ) -> Iterator[Loss]:
     rest = iter([item for item in theirs if sayable(item)])
     left_alone = [item for item in theirs if not sayable(item)]  # devices in a patched document that were left alone
-    for index, item in enumerate(ours):
-        path = f"{name}[{index}]"
+    for place, item in zip(places, ours, strict=True):
+        path = f"{name}[{place}]"
         if not sayable(item) and item in left_alone:
             left_alone.remove(item)
             continue

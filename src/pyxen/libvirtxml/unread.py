@@ -85,6 +85,8 @@ for _added in ADDED:
 
 _LISTEN: Final = "a server of libvirt's Xen driver listens on the address of the first <listen>, or else on 127.0.0.1"
 
+_NO_PORT: Final = "no display of Xen's has this port, so libxl chooses a free one"
+
 _REASONS: Final = {
     "@type": "a domain of another hypervisor: what it says of devices may not hold for Xen",
     "os/type/@arch": "Xen does not have it",
@@ -93,6 +95,10 @@ _REASONS: Final = {
     "devices/interface/source": "a network of libvirt's own: only libvirt knows its bridge; name the bridge instead",
     "devices/interface/mtu": "libvirt's Xen driver ignores it",
     "devices/interface/mac": "a network card passed through has an address of its own",
+    "devices/interface/model": "libvirt's Xen driver refuses models of cards for PV and PVH guests",
+    "devices/input": "libvirt's Xen driver knows only tablets and mice at a USB bus",
+    "features/hyperv": "libvirt's Xen driver has enlightenments for HVM guests only",
+    "features/viridian": "libvirt's Xen driver ignores it; since libvirt 11.3 <hyperv> switches enlightenments on",
     "devices/disk/source": "Xen supports only files, block devices and Ceph for disks",
     "devices/disk/@type": "Xen supports only files, block devices and Ceph for disks",
     "devices/disk/source/auth": "the secret is not in libvirt's XML; put it into the target, as in QEMU's rbd:",
@@ -102,6 +108,8 @@ _REASONS: Final = {
     "devices/interface/boot": "libvirt's Xen driver uses only the boot order in <os><boot>",
     "devices/hostdev": "Xen passes through only PCI and USB devices, by address",
     "devices/graphics": f"{ONE_SCREEN}; other guests have only VNC and windows",
+    "devices/graphics/@autoport": _NO_PORT,
+    "devices/graphics/@port": _NO_PORT,
     "devices/graphics/@listen": _LISTEN,
     "devices/graphics/listen": _LISTEN,
     "devices/parallel": "libvirt's Xen driver refuses it, and xl does not support it",
@@ -109,7 +117,7 @@ _REASONS: Final = {
     "cpu/@mode": "libvirt's Xen driver supports only host-passthrough, and ignores other modes",
     "cpu/model": "libvirt's Xen driver ignores CPU models",
     "os/nvram": "libxl does not store firmware variables",
-    "clock/timer": "Xen supports only the timers tsc and hpet",
+    "clock/timer": "Xen supports only the timers tsc, and hpet for an HVM guest",
     "vcpu/@placement": "libvirt's Xen driver ignores it",
 }
 _DEFAULT: Final = "pyxen does not read it"

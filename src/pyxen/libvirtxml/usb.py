@@ -10,7 +10,9 @@ from pyxen.libvirtxml.read_state import XmlReadState
 
 __all__ = ["DEFAULT_PORTS", "DEFAULT_VERSION", "ctrl_sayable", "read", "write"]
 
-_INPUTS: Final = {"mouse": "mouse", "tablet": "tablet", "keyboard": "keyboard"}
+_INPUTS: Final = ("mouse", "tablet")
+"""The USB devices of libvirt's Xen driver. It refuses to start a guest with another."""
+
 _MODELS: Final = {"qusb1": 1, "qusb2": 2}
 _INT_MAX: Final = 2**31 - 1
 _MOST_PORTS: Final = 31
@@ -27,7 +29,7 @@ def read(devices: Node, found: XmlReadState) -> None:
             if node.attributes.get("type") in _INPUTS:
                 node.taken = True
                 node.get("bus")
-                found.append("usbdevice", _INPUTS[node.get("type") or ""])
+                found.append("usbdevice", node.get("type"))
         elif node.tag == "controller":
             _read_controller(node, found)
 
@@ -81,4 +83,4 @@ def write(config: DomainConfig, devices: Node) -> None:
     if config.type is DomainType.HVM:
         for device in config.usbdevice:
             if device in _INPUTS:
-                devices.add("input", type=_INPUTS[device], bus="usb")
+                devices.add("input", type=device, bus="usb")

@@ -29,9 +29,12 @@ LOST = {
     "xmconfigdata/escape-paths": ["devices[1]/sound[2]"],
     "xmconfigdata/fullvirt-sound": ["devices[1]/sound[2]"],
     "xmconfigdata/fullvirt-parallel-tcp": ["devices[1]/parallel[1]"],
+    "xmconfigdata/paravirt-net-e1000": ["devices[1]/interface[1]/model[1]"],
+    "xmconfigdata/paravirt-net-fakemodel": ["devices[1]/interface[1]/model[1]"],
+    "xmconfigdata/paravirt-net-vifname": ["devices[1]/interface[1]/model[1]"],
 }
 """What the model does not hold of a document: the address that libvirt would write into a network card, a second sound
-card, a parallel port."""
+card, a parallel port, and the model of a card that a PV guest cannot have."""
 
 NOT_XL = {"escape-paths": "side by side are Python's"}
 """Configurations of xend's time, which Python read, that xl cannot read, and why."""

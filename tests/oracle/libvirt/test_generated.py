@@ -37,6 +37,7 @@ def test_xml_of_any_configuration(domain_type: str) -> None:
     @settings(max_examples=COUNT, deadline=None, suppress_health_check=list(HealthCheck))
     @given(domain_configs())
     @example(NODES_FOR_SOME)
+    @example(DomainConfig("web1", memory=0))
     def check(config: DomainConfig) -> None:
         text = libvirtxml.dumps(config, domain_type=domain_type, on_loss="ignore")
         assert {schema.release: schema.complaints(text) for schema in schemas} == {

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import sys
+from types import FrameType
 
 import pytest
 from hypothesis import given, settings
@@ -115,3 +117,31 @@ def test_passwords_are_masked() -> None:
     for text in (str(found), repr(found), str(old.diff(A)), repr(A.diff(new))):
         for secret in SECRETS:
             assert secret not in text
+
+
+@pytest.mark.parametrize("kind", ["disks", "vifs"])
+def test_many_devices_in_another_order_are_matched_by_their_names(kind: str) -> None:
+    """Four times the devices take four times the calls: no device is compared with all others."""
+
+    def calls(count: int) -> int:
+        made: dict[str, tuple[Disk | Vif, ...]] = {
+            "disks": tuple(Disk(f"/{number}", vdev=f"d{number}p0") for number in range(count)),
+            "vifs": tuple(Vif(mac=f"00:16:3e:00:{number >> 8:02x}:{number & 255:02x}") for number in range(count)),
+        }
+        old, new = A.replace(**{kind: made[kind]}), A.replace(**{kind: made[kind][::-1]})
+        assert not old.diff(new)  # and all that is made at first has been made
+        counted = 0
+
+        def count_one(_frame: FrameType, event: str, _argument: object) -> None:
+            nonlocal counted
+            counted += event == "call"
+
+        before = sys.getprofile()
+        sys.setprofile(count_one)
+        try:
+            old.diff(new)
+        finally:
+            sys.setprofile(before)
+        return counted
+
+    assert calls(200) < 6 * calls(50)

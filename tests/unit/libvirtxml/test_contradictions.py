@@ -185,6 +185,29 @@ def crash() -> None:
     assert read_hvm().on_crash is ActionOnShutdown.DESTROY
 
 
+def disk_order() -> None:
+    disks = "".join(f"<disk><source file='/{name}'/><target dev='{name}'/></disk>" for name in ("xvdb", "xvda"))
+    assert [disk.vdev for disk in read_pv(devices=disks).disks] == ["xvda", "xvdb"]
+    config = DomainConfig(
+        "web1", memory=512, bootloader="pygrub", disks=[Disk("/b", vdev="xvdb"), Disk("/a", vdev="xvda")]
+    )
+    assert [loss.path for loss in libvirtxml.losses(config)] == ["disks[0]"]
+
+
+def pae() -> None:
+    assert read_hvm().pae is True
+    said = libvirtxml.dumps(DomainConfig("web1", type="hvm", memory=512, pae=False))
+    assert "arch='i686'" in said
+    assert read(said).pae is False
+
+
+def viridian() -> None:
+    assert libvirtxml.loads(hvm("<features><viridian/></features>"), on_loss="ignore").viridian.defaults is None
+    config = DomainConfig("web1", type="hvm", memory=512, viridian=True)
+    assert [loss.path for loss in libvirtxml.losses(config)] == ["viridian.defaults"]
+    assert "<hyperv>" in libvirtxml.dumps(config, on_loss="ignore")
+
+
 CASES: dict[str, Callable[[], None]] = {
     "boot-order": boot_order,
     "format-without-driver": format_without_driver,
@@ -210,6 +233,9 @@ CASES: dict[str, Callable[[], None]] = {
     "disk-backend": disk_backend,
     "no-screen": no_screen,
     "crash": crash,
+    "disk-order": disk_order,
+    "pae": pae,
+    "viridian": viridian,
 }
 
 

@@ -42,9 +42,9 @@ HVM: dict[str, tuple[str, str, dict[str, Any]]] = {
         {"seclabel": "system_u:system_r:domU_t"},
     ),
     "memory": (
-        "<currentMemory unit='GiB'>1</currentMemory>",
+        "<currentMemory unit='MiB'>256</currentMemory>",
         "",
-        {"memory": 1024, "maxmem": 512},
+        {"memory": 256, "maxmem": 512},
     ),
     "vcpus": ("<vcpu current='2'>4</vcpu>", "", {"vcpus": 2, "maxvcpus": 4}),
     "affinity": ("<vcpu cpuset='0-3,^1'>2</vcpu>", "", {"vcpus": 2, "cpus": CpuSet("0,2-3")}),
@@ -56,7 +56,6 @@ HVM: dict[str, tuple[str, str, dict[str, Any]]] = {
     "weight": ("<cputune><shares>512</shares></cputune>", "", {"scheduler": Scheduler(weight=512)}),
     "features": ("<features><acpi/><pae/></features>", "", {"acpi": True, "apic": False, "pae": True}),
     "paging": ("<features><hap state='off'/></features>", "", {"hap": False}),
-    "viridian": ("<features><viridian/></features>", "", {"viridian": True}),
     "hyperv": (
         "<features><hyperv><vapic state='on'/><stimer state='on'/><ipi state='off'/></hyperv></features>",
         "",

@@ -16,7 +16,7 @@ JOINED: dict[str, tuple[str, str, dict[str, Any]]] = {
     "features": (
         "<features><acpi/></features><features><acpi/><apic/></features>",
         "",
-        {"acpi": True, "apic": True, "pae": False},
+        {"acpi": True, "apic": True, "hap": None},
     ),
     "the last of each feature": (
         (
