@@ -8,8 +8,10 @@ from collections.abc import Iterable
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Final
 
+from pyxen._printable import quoted
 from pyxen.errors import InvalidArgument
 from pyxen.images.programs import run
+from pyxen.images.texts import text_of, texts_of
 
 __all__ = ["Access"]
 
@@ -17,7 +19,7 @@ _HOSTNAME: Final = re.compile(
     r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*", re.IGNORECASE
 )
 _KEY: Final = re.compile(r"(ssh-|ecdsa-|sk-)\S+ [A-Za-z0-9+/=]+( [^\n]*)?")
-_HASH: Final = re.compile(r"\$\w+\$\S+")
+_HASH: Final = re.compile(r"\$\w+\$[^\s:]+")  # a colon would end its field of /etc/shadow
 
 _LONGEST_NAME: Final = 64
 """Characters of a name of a Linux host."""
@@ -46,10 +48,12 @@ class Access:
     """Addresses of its name servers, with `address`."""
 
     def __post_init__(self) -> None:
-        if isinstance(self.ssh_keys, str) or isinstance(self.nameservers, str):
-            raise _invalid("ssh_keys and nameservers are lists of strings, not strings")
-        object.__setattr__(self, "ssh_keys", tuple(key.strip() for key in self.ssh_keys))
-        object.__setattr__(self, "nameservers", tuple(self.nameservers))
+        text_of(self.hostname, "hostname")
+        for name in ("password", "address", "gateway"):
+            if getattr(self, name) is not None:
+                text_of(getattr(self, name), name)
+        object.__setattr__(self, "ssh_keys", tuple(key.strip() for key in texts_of(self.ssh_keys, "ssh_keys")))
+        object.__setattr__(self, "nameservers", texts_of(self.nameservers, "nameservers"))
         if len(self.hostname) > _LONGEST_NAME or not _HOSTNAME.fullmatch(self.hostname):
             raise _invalid(
                 f"{self.hostname!r} is not a valid hostname: letters, digits, hyphens, at most 64 characters"
@@ -75,16 +79,20 @@ class Access:
         """
         if self.password is None or _HASH.fullmatch(self.password):
             return self.password
-        return run(["openssl", "passwd", "-6", "-stdin"], package="openssl", text=f"{self.password}\n")[-1]
+        return run(["openssl", "passwd", "-6", "-stdin"], package="openssl", text=f"{self.password}\n")[0]
 
 
 def _check_addresses(address: str | None, gateway: str | None, nameservers: tuple[str, ...]) -> None:
+    others = (*([] if gateway is None else [gateway]), *nameservers)
     try:
+        for each in (*([] if address is None else [address]), *others):
+            if re.search(r"\s", each):  # ipaddress takes any name of an interface behind a %
+                raise _invalid(f"{quoted(each)} is not an address")
         if address is not None:
             if "/" not in address:
                 raise _invalid(f"the address {address} needs the length of its prefix: {address}/24")
             ipaddress.ip_interface(address)
-        for each in (*([] if gateway is None else [gateway]), *nameservers):
+        for each in others:
             ipaddress.ip_address(each)
     except ValueError as error:
         if isinstance(error, InvalidArgument):

@@ -12,16 +12,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
+from pyxen._common.arguments import path_of
 from pyxen._durations import timeout_of
 from pyxen._functions import check_function
 from pyxen.config import Disk
-from pyxen.errors import FileMissing, ImageError, InvalidArgument
+from pyxen.errors import ImageError, InvalidArgument
 from pyxen.images.access import Access
+from pyxen.images.arguments import check_kinds, mebibytes_of
 from pyxen.images.image import GuestImage
 from pyxen.images.programs import program, run
+from pyxen.images.source import Source, opened
 from pyxen.images.target import Target, new_target, new_volume
 from pyxen.operation import Progress
 from pyxen.storage import VolumeGroup
+from pyxen.storage.arguments import absolute_path
+from pyxen.storage.tools import disk_errors
 
 __all__ = ["from_cloud_image"]
 
@@ -45,10 +50,13 @@ def from_cloud_image(
 ) -> GuestImage:
     """Make a guest's disk from a cloud image of a distribution, and the CD that cloud-init reads at the first start.
 
-    The user of the image, who is ``debian`` or ``ubuntu`` or the like, logs in with the key or the password.
+    The user of the image, who is ``debian`` or ``ubuntu`` or the like, logs in with the key or the password. Only the
+    owner of the new files reads them; one that replaces another file has the mode and the owner of that.
 
     Args:
-        source: The image, in any format of qemu-img: the qcow2 file that the distribution offers.
+        source: The image: the qcow2 file that the distribution offers. raw, vmdk, vdi, vhdx and vpc are read, too. One
+            that refers to other files is refused before qemu-img opens it, for they could be any of the host's. Nobody
+            else may be able to change the file while it is copied.
         target: A new file, which becomes qcow2, or a block device with nothing on it; with `group`, the name of a new
             volume.
         access: Its name, and how it is reached.
@@ -65,42 +73,47 @@ def from_cloud_image(
         serial port, where cloud images write and ask for a login.
 
     Raises:
-        ImageError: qemu-img or the program for the CD failed, or the image refers to other files.
+        ImageError: qemu-img or the program for the CD failed, or the image refers to other files or cannot be read.
         FileMissing: The cloud image is not there.
         InvalidArgument: A value is not valid.
-        NotEnoughSpace: The volume group is full.
+        NotEnoughSpace: The volume group is full, or a file system.
         NotFound: There is no such volume group.
         OperationTimeout: The time was up.
         ToolMissing: A program is not installed.
         VolumeExists: There is something already.
-        VolumeInUse: The device is mounted or held.
+        VolumeInUse: The device is mounted or held, or the kernel serves it, or a part of it, to a running guest. What
+            is not seen: a program that has it open without a claim, as QEMU has the disks that it serves (``qdisk``),
+            and guests of other hosts.
     """
     if progress is not None:
         check_function(progress, "progress", "image")
-    source = os.path.abspath(source)
+    check_kinds(access, group, overwrite=overwrite)
+    mebibytes = mebibytes_of(size)
+    source = absolute_path(source, "image")
+    path = absolute_path(target, "image") if group is None else path_of(target, "image")
+    if group is not None and seed is None:
+        raise InvalidArgument("say which file the CD of a volume is to be: seed=", operation="image")
+    cd = absolute_path(f"{os.path.splitext(path)[0]}-seed.iso" if seed is None else seed, "image")
+    if cd in (source, path):
+        raise InvalidArgument(f"the CD is a file of its own: {cd} is the image", operation="image")
     seconds = timeout_of(timeout, operation="image")
     end = None if seconds is None else time.monotonic() + seconds
     for names, package in ((("qemu-img",), "qemu-utils"), (_CD_PROGRAMS, "genisoimage")):
         program(*names, package=package)
     hashed = access.password_hash()
-    described = _described(source, end)
-    if group is not None and seed is None:
-        raise InvalidArgument("say which file the CD of a volume is to be: seed=", operation="image")
-    path = os.path.abspath(target)
-    cd = os.path.abspath(f"{os.path.splitext(path)[0]}-seed.iso" if seed is None else seed)
-    if cd == source or (cd == path and group is None):
-        raise InvalidArgument(f"the CD is a file of its own: {cd} is the image", operation="image")
-    with contextlib.ExitStack() as undone:
-        with _place_for(target, group, size, described, overwrite=overwrite) as place:
-            if seed is None and place.size is not None:
-                raise InvalidArgument("say which file the CD of a device is to be: seed=", operation="image")
+    with opened(source, end) as image, contextlib.ExitStack() as undone:
+        if mebibytes is not None:
+            _check_size(image, mebibytes << 20)
+        with _place_for(path, group, mebibytes, image, overwrite=overwrite) as place:
+            if place.size is not None:
+                _check_device(image, place.size, seed, None if group is not None else mebibytes)
             with new_target(cd, overwrite=overwrite) as seeded:
                 if seeded.size is not None:
                     raise InvalidArgument(f"the CD is a file, and {cd} is a device", operation="image")
                 _tell(progress, "CD", 0)
                 _write_cd(seeded.path, seeded.folder, access, hashed, end)
                 _tell(progress, "disk", 5)
-                _copy(source, described, place.path, place.size, None if group is not None else size, end)
+                _copy(image, place, None if group is not None else mebibytes, end)
             undone.callback(Path(cd).unlink, missing_ok=True)  # unless the disk gets its name, too
         undone.pop_all()
     _tell(progress, "disk", 100)
@@ -110,19 +123,11 @@ def from_cloud_image(
 
 
 def _place_for(
-    target: str | os.PathLike[str],
-    group: VolumeGroup | None,
-    size: int | None,
-    described: dict[str, Any],
-    *,
-    overwrite: bool,
+    path: str, group: VolumeGroup | None, mebibytes: int | None, image: Source, *, overwrite: bool
 ) -> contextlib.AbstractContextManager[Target]:
     if group is None:
-        return new_target(target, overwrite=overwrite)
-    if overwrite:
-        raise InvalidArgument("a new volume has nothing on it: leave overwrite out", operation="image")
-    needed = -(-described["virtual-size"] >> 20)
-    return new_volume(group, os.fspath(target), needed if size is None else size)
+        return new_target(path, overwrite=overwrite)
+    return new_volume(group, path, -(-image.size >> 20) if mebibytes is None else mebibytes)
 
 
 def _tell(progress: Callable[[Progress], None] | None, what: str, percent: int) -> None:
@@ -130,41 +135,35 @@ def _tell(progress: Callable[[Progress], None] | None, what: str, percent: int) 
         progress(Progress(what, percent))
 
 
-def _described(source: str, end: float | None) -> dict[str, Any]:
-    """Return what qemu-img says of an image; one that refers to other files could bring in any file of the host."""
-    if not os.path.exists(source):
-        raise FileMissing(f"there is no image {source}", operation="image")
-    found: dict[str, Any] = json.loads(
-        "\n".join(run(["qemu-img", "info", "--output=json", source], package="qemu-utils", end=end))
-    )
-    details = found.get("format-specific", {}).get("data", {})
-    if "backing-filename" in found or "data-file" in details:
-        raise ImageError(f"{source} is not complete: it refers to another file", operation="image")
-    if found["format"] not in ("qcow2", "raw", "vmdk", "vdi", "vhdx", "vpc"):
-        raise ImageError(f"{source} is not an image of a disk, but {found['format']}", operation="image")
-    return found
+def _check_size(image: Source, size: int) -> None:
+    if size < image.size:
+        needed = -(-image.size >> 20)
+        raise InvalidArgument(f"the image needs {needed} MiB, and {size >> 20} are too few", operation="image")
 
 
-def _copy(
-    source: str, described: dict[str, Any], path: str, device: int | None, size: int | None, end: float | None
-) -> None:
-    has = described["virtual-size"]
-    if device is not None and size is not None:
+def _check_device(image: Source, size: int, seed: object, mebibytes: int | None) -> None:
+    if seed is None:
+        raise InvalidArgument("say which file the CD of a device is to be: seed=", operation="image")
+    if mebibytes is not None:
         raise InvalidArgument("a device has its own size: leave size out", operation="image")
-    wanted = device if size is None else size << 20
-    if wanted is not None and wanted < has:
-        raise InvalidArgument(f"the image needs {-(-has >> 20)} MiB, and {wanted >> 20} are too few", operation="image")
-    kind = ["-n", "-O", "raw"] if device is not None else ["-O", "qcow2"]
-    run(["qemu-img", "convert", "-f", described["format"], *kind, source, path], package="qemu-utils", end=end)
-    if size is not None:
-        run(["qemu-img", "resize", "-q", "-f", "qcow2", path, str(size << 20)], package="qemu-utils", end=end)
+    _check_size(image, size)
+
+
+def _copy(image: Source, place: Target, mebibytes: int | None, end: float | None) -> None:
+    kind = ["-n", "-O", "raw"] if place.size is not None else ["-O", "qcow2"]
+    place.begun = True
+    run(["qemu-img", "convert", "-f", image.format, *kind, image.path, place.path], package="qemu-utils", end=end)
+    if mebibytes is not None:
+        resize = ["qemu-img", "resize", "-q", "-f", "qcow2", place.path, str(mebibytes << 20)]
+        run(resize, package="qemu-utils", end=end)
 
 
 def _write_cd(path: str, folder: Path, access: Access, hashed: str | None, end: float | None) -> None:
     content = folder / "cd"
-    content.mkdir()
-    for name, text in _seed(access, hashed).items():
-        (content / name).write_text(text)
+    with disk_errors(str(content), "image", ImageError):
+        content.mkdir()
+        for name, text in _seed(access, hashed).items():
+            (content / name).write_text(text)
     maker = os.path.basename(program(*_CD_PROGRAMS, package="genisoimage"))
     options = ["-quiet", "-volid", _VOLUME, "-joliet", "-rock", "-output", path]
     run([maker, *options, str(content)], package="genisoimage", end=end)

@@ -11,16 +11,21 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
+from pyxen._common.arguments import path_of
 from pyxen._durations import timeout_of
 from pyxen._functions import check_function
 from pyxen.config import Disk
 from pyxen.errors import ImageError, InvalidArgument, NoNetwork
 from pyxen.images.access import Access
+from pyxen.images.arguments import check_kinds, mebibytes_of
 from pyxen.images.image import GuestImage
 from pyxen.images.programs import program, run
 from pyxen.images.target import Target, new_target, new_volume
+from pyxen.images.texts import text_of, texts_of
 from pyxen.operation import Progress
 from pyxen.storage import VolumeGroup
+from pyxen.storage.arguments import absolute_path
+from pyxen.storage.tools import disk_errors
 
 __all__ = ["from_distribution"]
 
@@ -74,7 +79,8 @@ def from_distribution(
     """Make a disk with a small Debian system, for PV and PVH guests, as ``xen-create-image`` does.
 
     It has one file system, without partitions: ext4. It gets its address by DHCP unless `access` has one, has a shell
-    on the console, and ssh. root logs in. pygrub starts its newest kernel.
+    on the console, and ssh. root logs in. pygrub starts its newest kernel. Only the owner of a new file reads it; one
+    that replaces another file has the mode and the owner of that.
 
     Args:
         target: A new file, or a block device with nothing on it; with `group`, the name of a new volume.
@@ -97,20 +103,27 @@ def from_distribution(
         ImageError: It was not made, and nothing is left of it: the error has mmdebstrap's last lines.
         InvalidArgument: A value is not valid.
         NoNetwork: The packages cannot be fetched.
-        NotEnoughSpace: The volume group is full.
+        NotEnoughSpace: The volume group is full, or a file system.
         NotFound: There is no such volume group.
         OperationTimeout: The time was up.
         ToolMissing: mmdebstrap or mke2fs is not installed.
         VolumeExists: There is something already.
-        VolumeInUse: The device is mounted or held.
+        VolumeInUse: The device is mounted or held, or the kernel serves it, or a part of it, to a running guest. What
+            is not seen: a program that has it open without a claim, as QEMU has the disks that it serves (``qdisk``),
+            and guests of other hosts.
     """
     if progress is not None:
         check_function(progress, "progress", "image")
+    check_kinds(access, group, overwrite=overwrite)
+    given = mebibytes_of(size)
+    if given is not None:
+        _large_enough(given)
+    path = absolute_path(target, "image") if group is None else path_of(target, "image")
     seconds = timeout_of(timeout, operation="image")
     end = None if seconds is None else time.monotonic() + seconds
-    wanted = [*_PACKAGES, *packages, *_kernel(kernel)]
-    sources = [mirror] if isinstance(mirror, str) else [*mirror]
-    for word in (suite, *wanted, *sources):
+    wanted = [*_PACKAGES, *texts_of(packages, "packages"), *_kernel(kernel)]
+    sources = [text_of(mirror, "mirror")] if isinstance(mirror, str) else [*texts_of(mirror, "mirror")]
+    for word in (text_of(suite, "suite"), *wanted, *sources):
         if not word or word.startswith("-") or "\n" in word or ("," in word and word in wanted):
             raise InvalidArgument(f"{word!r} is not a valid suite, package or mirror", operation="image")
     if os.geteuid() != 0:
@@ -118,14 +131,16 @@ def from_distribution(
     for name, package in (("mmdebstrap", "mmdebstrap"), ("mke2fs", "e2fsprogs"), ("unshare", "util-linux")):
         program(name, package=package)
     hashed = access.password_hash()
-    with _place_for(target, group, size, overwrite=overwrite) as place:
-        mebibytes = _mebibytes(place, None if group is not None else size)
+    with _place_for(path, group, given, overwrite=overwrite) as place:
+        mebibytes = _mebibytes(place, None if group is not None else given)
         tree = place.folder / "tree"
         _unpack(tree, suite, sources, wanted, _teller(progress), end)
-        _settle(tree, access, hashed, menu=kernel is not None)
+        with disk_errors(place.final, "image", ImageError):
+            _settle(tree, access, hashed, menu=kernel is not None)
         if progress is not None:
             progress(Progress("disk", 95))
         options = ["-q", "-F", "-t", "ext4", "-L", access.hostname[:16], "-E", "root_owner=0:0", "-d", str(tree)]
+        place.begun = True
         run(["mke2fs", *options, place.path, f"{mebibytes}M"], package="e2fsprogs", end=end)
     if progress is not None:
         progress(Progress("disk", 100))
@@ -136,20 +151,18 @@ def from_distribution(
 def _kernel(kernel: str | None) -> list[str]:
     if kernel is None:
         return []
-    chosen = kernel or _KERNELS.get(platform.machine())
+    chosen = text_of(kernel, "kernel") or _KERNELS.get(platform.machine())
     if chosen is None:
         raise InvalidArgument(f"name the package of the kernel for {platform.machine()}: kernel=", operation="image")
     return [chosen]
 
 
 def _place_for(
-    target: str | os.PathLike[str], group: VolumeGroup | None, size: int | None, *, overwrite: bool
+    path: str, group: VolumeGroup | None, size: int | None, *, overwrite: bool
 ) -> contextlib.AbstractContextManager[Target]:
     if group is None:
-        return new_target(target, overwrite=overwrite)
-    if overwrite:
-        raise InvalidArgument("a new volume has nothing on it: leave overwrite out", operation="image")
-    return new_volume(group, os.fspath(target), _DEFAULT_MIB if size is None else _large_enough(size))
+        return new_target(path, overwrite=overwrite)
+    return new_volume(group, path, _DEFAULT_MIB if size is None else size)
 
 
 def _mebibytes(place: Target, size: int | None) -> int:

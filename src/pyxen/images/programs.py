@@ -7,12 +7,15 @@ from collections.abc import Callable
 from typing import Final
 
 from pyxen._common.programs import find_program, run_program
-from pyxen.errors import ImageError, ToolMissing
+from pyxen.errors import ImageError, NotEnoughSpace, ToolMissing
 
 __all__ = ["program", "run"]
 
 _TOLD_LINES: Final = 12
 """Lines of a program that failed, in the error."""
+
+_FULL: Final = ("no space left", "disk quota exceeded", "file too large")
+"""What programs say when a file system is full, or the user's share of it, in small letters."""
 
 
 def program(*names: str, package: str) -> str:
@@ -49,6 +52,7 @@ def run(
 
     Raises:
         ImageError: It exited with another status than 0.
+        NotEnoughSpace: So it did, and said that a file system is full.
         OperationTimeout: Its time was up.
         ToolMissing: It is not installed.
     """
@@ -58,6 +62,11 @@ def run(
     )
     lines = [line.rstrip() for line in (*output.stdout.splitlines(), *output.stderr.splitlines())]
     if output.status != 0:
+        told = tuple(lines)[-_TOLD_LINES:]
+        if any(sign in line.lower() for line in told for sign in _FULL):
+            words = "".join(f"\n  {line}" for line in told)
+            message = f"there is not enough free space: remove something, or use another file system{words}"
+            raise NotEnoughSpace(message, operation="image", code=output.status)
         how = "" if output.status is None else f" with exit status {output.status}"
-        raise ImageError(f"{command[0]} failed{how}", operation="image", log=tuple(lines)[-_TOLD_LINES:])
+        raise ImageError(f"{command[0]} failed{how}", operation="image", log=told)
     return lines

@@ -1,15 +1,16 @@
-"""Names and sizes of volumes, checked before a tool sees them."""
+"""Paths of images, names and sizes of volumes, checked before a tool sees them."""
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Final
 
-from pyxen._common.arguments import check_number
+from pyxen._common.arguments import check_number, path_of
 from pyxen._printable import quoted
 from pyxen.errors import InvalidArgument
 
-__all__ = ["check_name", "size_of"]
+__all__ = ["absolute_path", "check_name", "size_of"]
 
 _NAME: Final = re.compile(r"[A-Za-z0-9+_.][A-Za-z0-9+_.-]*")
 _LONGEST: Final = 127
@@ -25,6 +26,26 @@ _SIZE: Final = re.compile(r"([0-9]{1,19})(?:([KMGTkmgt])(?:iB|ib)?|B)?")
 _UNITS: Final = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 _SECTOR: Final = 512
 _MOST: Final = 1 << 62
+
+
+def absolute_path(path: object, verb: str) -> str:
+    """Return a path that no tool takes for an option or for a protocol.
+
+    Args:
+        path: The path.
+        verb: The verb that takes it.
+
+    Raises:
+        InvalidArgument: No file can have this path.
+    """
+    given = path_of(path, verb)
+    try:
+        os.fsencode(given)
+    except UnicodeEncodeError:
+        given = "\0"
+    if not given or "\0" in given:
+        raise InvalidArgument(f"{quoted(path)} is not a path", operation=verb)
+    return os.path.abspath(given)
 
 
 def check_name(name: object, what: str, verb: str) -> str:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import stat
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 from pyxen.config import Disk
 from pyxen.domain import Domain
@@ -15,6 +16,9 @@ from pyxen.host import Host
 from pyxen.storage.volumes import Volume
 
 __all__ = ["Holders", "disks_of"]
+
+_DOM0: Final = (None, "", "0", "Domain-0")
+"""How a disk names the domain that serves it, if that is dom0. Other domains have volume groups of their own."""
 
 
 class Holders:
@@ -28,8 +32,9 @@ class Holders:
         self._targets: list[tuple[str, str]] = []
         self._devices: list[tuple[int, str]] = []
         for name, disk in disks:
-            if disk.target and not (disk.backend or disk.backend_domid):
+            if disk.target and not disk.backend_domid and disk.backend in _DOM0:
                 path = disk.target if disk.target.startswith("/") else f"/dev/{disk.target}"  # as the block script
+                path = os.path.normpath(f"/{path.lstrip('/')}")  # POSIX keeps two slashes in front
                 self._targets.append((path, name))
                 device = _device(path)
                 if device is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
 import stat
@@ -11,14 +10,14 @@ import tempfile
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from pyxen._common.arguments import path_of
+from pyxen._common.arguments import check_is
 from pyxen._durations import timeout_of
 from pyxen._printable import quoted
 from pyxen.config import Disk, DiskFormat
-from pyxen.errors import FileMissing, InvalidArgument, NotEnoughSpace, StorageError, VolumeExists
+from pyxen.errors import FileMissing, InvalidArgument, StorageError, VolumeExists
 from pyxen.records.base import Record
-from pyxen.storage.arguments import size_of
-from pyxen.storage.tools import call
+from pyxen.storage.arguments import absolute_path, size_of
+from pyxen.storage.tools import call, disk_errors
 
 __all__ = ["Image", "create_image", "image_info"]
 
@@ -26,7 +25,6 @@ _PACKAGE: Final = "qemu-utils"
 _TIMEOUT: Final = 60.0
 """Seconds for qemu-img."""
 
-_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _DISK_FORMATS: Final = {
     "raw": DiskFormat.RAW,
     "qcow2": DiskFormat.QCOW2,
@@ -104,7 +102,7 @@ def create_image(
     """
     verb = "create image"
     seconds = timeout_of(timeout, operation=verb)
-    place = _absolute(path, verb)
+    place = absolute_path(path, verb)
     if format not in ("raw", "qcow2"):
         raise InvalidArgument(f"{quoted(format)} is not one of raw, qcow2", operation=verb)
     if (backing is None) != (backing_format is None) or (backing is not None and format != "qcow2"):
@@ -115,22 +113,20 @@ def create_image(
     if backing_format not in (None, "raw", "qcow2"):
         raise InvalidArgument(f"{quoted(backing_format)} is not one of raw, qcow2", operation=verb)
     size_bytes = None if size is None else size_of(size, verb)
-    base = None if backing is None else _absolute(backing, verb)
+    base = None if backing is None else absolute_path(backing, verb)
     if base is not None and not os.path.exists(base):
         raise _missing(base, verb)
     made = _reserve(place, verb)
     try:
-        if format == "raw":
-            os.ftruncate(made, size_bytes or 0)
-        else:
+        with disk_errors(place, verb):
+            if format == "raw":
+                os.ftruncate(made, size_bytes or 0)
+                return _raw(place)
             _make_qcow2(place, size_bytes, base, backing_format, seconds)
-        return image_info(place, format=format, timeout=timeout) if format != "raw" else _raw(place)
-    except BaseException as error:
+            return image_info(place, format=format, timeout=timeout)
+    except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(place)
-        if isinstance(error, OSError) and not isinstance(error, StorageError | FileMissing):
-            kind = NotEnoughSpace if error.errno in _FULL else StorageError
-            raise kind(f"{place}: {error.strerror or error}", operation=verb) from error
         raise
     finally:
         os.close(made)
@@ -159,7 +155,9 @@ def image_info(
     """
     verb = "image info"
     seconds = timeout_of(timeout, operation=verb)
-    place = _absolute(path, verb)
+    place = absolute_path(path, verb)
+    if format is not None:
+        check_is(str, format, verb, ", as the format")
     try:
         mode = os.stat(place).st_mode
     except FileNotFoundError:
@@ -186,14 +184,6 @@ def image_info(
         raise StorageError(f"what qemu-img says of {place} cannot be read: {error}", operation=verb) from error
 
 
-def _absolute(path: object, verb: str) -> str:
-    """Return a path that no tool takes for an option or for a protocol."""
-    given = path_of(path, verb)
-    if not given or "\0" in given:
-        raise InvalidArgument(f"{quoted(given)} is not a path", operation=verb)
-    return os.path.abspath(given)
-
-
 def _missing(path: str, verb: str) -> FileMissing:
     error = FileMissing(f"there is no file {path}", operation=verb)
     error.filename = path
@@ -202,15 +192,13 @@ def _missing(path: str, verb: str) -> FileMissing:
 
 def _reserve(path: str, verb: str) -> int:
     """Create an empty file that nobody else has, and return its descriptor."""
-    try:
-        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    except FileExistsError:
-        raise VolumeExists(f"there is a file {path} already: use another name", operation=verb) from None
-    except (FileNotFoundError, NotADirectoryError):
-        raise _missing(os.path.dirname(path), verb) from None
-    except OSError as error:
-        kind = NotEnoughSpace if error.errno in _FULL else StorageError
-        raise kind(f"{path}: {error.strerror}", operation=verb) from error
+    with disk_errors(path, verb):
+        try:
+            return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        except FileExistsError:
+            raise VolumeExists(f"there is a file {path} already: use another name", operation=verb) from None
+        except (FileNotFoundError, NotADirectoryError):
+            raise _missing(os.path.dirname(path), verb) from None
 
 
 def _make_qcow2(

@@ -1,15 +1,20 @@
-"""Calls of LVM's tools and of qemu-img, and their complaints as exceptions."""
+"""Calls of LVM's tools and of qemu-img. Their complaints, and those of the kernel about files, as exceptions."""
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import re
+from collections.abc import Iterator
 from typing import Final
 
 from pyxen._common.programs import Output, run_program
-from pyxen.errors import NotEnoughSpace, NotFound, OperationFailed, StorageError, VolumeExists, VolumeInUse
+from pyxen.errors import Error, NotEnoughSpace, NotFound, OperationFailed, StorageError, VolumeExists, VolumeInUse
 from pyxen.storage.reports import read_log
 
-__all__ = ["call", "complaint"]
+__all__ = ["call", "complaint", "disk_errors"]
+
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 _MOST_WORDS: Final = 1000
 """The most characters of a tool's words that a message has."""
@@ -84,3 +89,24 @@ def complaint(tool: str, output: Output, verb: str, subject: str) -> OperationFa
     )
     quoted = "".join(f"\n  {tool}: {line}" for line in words.splitlines())
     return kind(f"{subject}: {meaning}{quoted}", operation=verb, code=output.status)
+
+
+@contextlib.contextmanager
+def disk_errors(path: str, verb: str, kind: type[OperationFailed] = StorageError) -> Iterator[None]:
+    """Turn what the kernel says of a file into an exception.
+
+    Args:
+        path: The file.
+        verb: The verb that writes it.
+        kind: The exception for anything else than a lack of space.
+
+    Raises:
+        NotEnoughSpace: The file system is full, or the user's share of it, or it has no files of that size.
+    """
+    try:
+        yield
+    except Error:  # some of pyxen's are an OSError, too
+        raise
+    except OSError as error:
+        kind = NotEnoughSpace if error.errno in _FULL else kind
+        raise kind(f"{path}: {error.strerror or error}", operation=verb) from error

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sized
 from dataclasses import replace
 from typing import Final
 
+from pyxen._common.arguments import check_bools
 from pyxen._durations import timeout_of
 from pyxen.config import Disk
 from pyxen.errors import Error, InvalidArgument, NotFound, StorageError, VolumeInUse
@@ -26,8 +27,8 @@ TIMEOUT: Final = 60.0
 """Seconds for each of LVM's tools; they wait for each other."""
 
 
-_UNCHANGED: Final = "matches existing size"
-"""What ``lvresize`` says of a volume that has the size already."""
+_UNCHANGED: Final = ("matches existing size", "No size change")
+"""What older and newer releases of LVM say of a volume that has the size already."""
 
 
 class VolumeGroup(Iterable[Volume], Sized):
@@ -170,20 +171,24 @@ class VolumeGroup(Iterable[Volume], Sized):
 
         Raises:
             InvalidArgument: It would become smaller, and `shrink` is False.
+            StorageError: It would become smaller, since another program has made it larger meanwhile.
             VolumeInUse: It would become smaller, and is in use.
         """
         verb = "resize"
         size_bytes = size_of(size, verb)
+        check_bools(verb, shrink=shrink)
         volume = self._volume(name, verb)
+        tool = "lvextend"  # it refuses to shrink one that another program has made larger since then
         if size_bytes < volume.size_bytes:
+            tool = "lvresize"
             if not shrink:
                 message = f"{name} has {volume.size_bytes} bytes, and what is behind byte {size_bytes} would be lost"
                 raise InvalidArgument(f"{message}: shrink=True does it all the same", operation=verb)
             self._check_unused(volume, verb)
         try:
-            self._call("lvresize", "--yes", "--size", f"{size_bytes}b", f"{self.name}/{name}", verb=verb, subject=name)
+            self._call(tool, "--yes", "--size", f"{size_bytes}b", f"{self.name}/{name}", verb=verb, subject=name)
         except StorageError as error:
-            if _UNCHANGED not in error.message:
+            if not any(words in error.message for words in _UNCHANGED):
                 raise
             return volume
         found = replace(self._named(name, verb), used_by=volume.used_by)

@@ -23,18 +23,6 @@ KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGFy me@desk"
 ACCESS = Access("web1", ssh_keys=[KEY])
 
 
-@pytest.fixture
-def cloud_image(tmp_path: Path) -> Path:
-    """An image as distributions offer them: qcow2, of a disk of 64 MiB."""
-    path = tmp_path / "cloud.qcow2"
-    raw = tmp_path / "raw"
-    raw.write_bytes(b"\x55" * (1 << 20))
-    subprocess.run(["truncate", "-s", "64M", str(raw)], check=True, timeout=60)
-    subprocess.run(["qemu-img", "convert", "-O", "qcow2", str(raw), str(path)], check=True, timeout=60)
-    raw.unlink()
-    return path
-
-
 def described(path: Path) -> dict[str, Any]:
     done = subprocess.run(
         ["qemu-img", "info", "--output=json", str(path)], check=True, capture_output=True, text=True, timeout=60
@@ -57,7 +45,7 @@ def on_cd(cd: Path, name: str) -> str:
         ({"hostname": "web1\nroot"}, "is not a valid hostname"),
         ({"ssh_keys": ["/root/.ssh/id.pub"]}, "'/root/.ssh/id.pub' is not a public key of ssh"),
         ({"ssh_keys": [f"{KEY}\nssh-rsa AAAA"]}, "is not a public key of ssh"),
-        ({"ssh_keys": KEY}, "are lists of strings"),
+        ({"ssh_keys": KEY}, "ssh_keys takes a list of texts"),
         ({"ssh_keys": ()}, "nobody could log in"),
         ({"password": ""}, "at least one character"),
         ({"password": "a\nb"}, "no line feed"),

@@ -53,6 +53,8 @@ def test_a_file_that_is_there(tmp_path: Path) -> None:
         ({"path": "", "size": 512}, InvalidArgument),
         ({"path": "a\0b", "size": 512}, InvalidArgument),
         ({"path": 7, "size": 512}, InvalidArgument),
+        ({"path": "a\ud800", "size": 512}, InvalidArgument),
+        ({"format": "qcow2", "backing": "/a\ud800", "backing_format": "raw"}, InvalidArgument),
         ({"path": "/nosuch/folder/a", "size": 512}, FileMissing),
         ({"path": "/dev/null/a", "size": 512}, FileMissing),
     ],
@@ -106,6 +108,13 @@ def test_what_is_no_image(tmp_path: Path) -> None:
         image_info(tmp_path / "a")
     with pytest.raises(InvalidArgument, match="neither a file nor a block device"):
         image_info(tmp_path)
+
+
+@pytest.mark.parametrize("arguments", [{"format": 5}, {"path": "a\ud800"}, {"path": "a\0b"}, {"path": None}])
+def test_what_cannot_be_looked_at(tmp_path: Path, arguments: dict[str, Any]) -> None:
+    (tmp_path / "a").write_bytes(bytes(512))
+    with pytest.raises(InvalidArgument):
+        image_info(**{"path": tmp_path / "a", **arguments})
 
 
 def test_formats_of_disks() -> None:

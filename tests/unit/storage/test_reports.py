@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 import pyxen
-from pyxen import Disk, DomainConfig, NotEnoughSpace, NotFound, StorageError, ToolMissing, VolumeExists, VolumeInUse
+from pyxen import (
+    Disk,
+    DomainConfig,
+    InvalidArgument,
+    NotEnoughSpace,
+    NotFound,
+    StorageError,
+    ToolMissing,
+    VolumeExists,
+    VolumeInUse,
+)
 from pyxen._common import programs
 from pyxen._common.programs import Output
 from pyxen.cli.app import app
@@ -141,7 +153,9 @@ def test_complaints_in_the_report() -> None:
     ]
 
 
-@pytest.mark.parametrize("target", ["/dev/vg0/a-b", "vg0/a-b", "/dev/mapper/vg0-a--b"])
+@pytest.mark.parametrize(
+    "target", ["/dev/vg0/a-b", "vg0/a-b", "/dev/mapper/vg0-a--b", "//dev//vg0/./a-b", "/dev/x/../vg0/a-b"]
+)
 def test_domains_that_have_a_volume(host: FakeHost, target: str) -> None:
     volume = volume_of(read_report(REPORT, "lv")[0])
     assert Holders(disks_of(host)).of(volume) == Holders([]).of(volume) == ()
@@ -150,6 +164,73 @@ def test_domains_that_have_a_volume(host: FakeHost, target: str) -> None:
     host.define(config.replace(name="stored"))
     host.create(config.replace(name="other", disks=[Disk("/dev/vg0/a", vdev="xvda")]))
     assert Holders(disks_of(host)).of(volume) == ("web1", "stored")
+
+
+@pytest.mark.parametrize(
+    ("settings", "holds"),
+    [
+        ({"backend": "0"}, True),
+        ({"backend": "Domain-0"}, True),
+        ({"backend_domid": 0}, True),
+        ({"backend": "storage"}, False),
+        ({"backend_domid": 3}, False),
+    ],
+)
+def test_disks_that_dom0_serves(settings: dict[str, Any], *, holds: bool) -> None:
+    """However it is named; the volumes of another domain are others."""
+    volume = volume_of(read_report(REPORT, "lv")[0])
+    disk = Disk("/dev/vg0/a-b", vdev="xvda", **settings)
+    assert Holders([("web1", disk)]).of(volume) == (("web1",) if holds else ())
+
+
+@pytest.fixture
+def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Tools of LVM that change nothing, and the file with their calls. The volume of `REPORT` has 64 MiB."""
+    written = tmp_path / "calls"
+    (tmp_path / "report").write_text(REPORT)
+    for name in ("lvs", "lvresize", "lvextend", "lvreduce"):
+        script = f"cat {tmp_path}/report" if name == "lvs" else f'echo "{name} $@" >> {written}'
+        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    return written
+
+
+def test_a_volume_that_is_to_grow_does_not_shrink(calls: Path) -> None:
+    """Another program may have made it larger since it was looked at."""
+    group = VolumeGroup("vg0")
+    with pytest.raises(StorageError, match="has not changed the size"):  # as the report says
+        group.resize("s1", "128M")
+    group.resize("s1", "8M", shrink=True)
+    assert calls.read_text().splitlines() == [
+        "lvextend --yes --size 134217728b vg0/s1",
+        "lvresize --yes --size 8388608b vg0/s1",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "same"),
+    [
+        ("New size (4 extents) matches existing size (4 extents).", True),
+        ("No size change.", True),
+        ("New size given (4 extents) not larger than existing size (8 extents)", False),
+    ],
+)
+def test_a_volume_that_has_the_size_already(calls: Path, words: str, *, same: bool) -> None:
+    (calls.parent / "lvextend").write_text(f"#!/bin/sh\necho '  {words}' >&2\nexit 5\n")
+    group = VolumeGroup("vg0")
+    if same:
+        assert group.resize("s1", "16M") == group["s1"]
+    else:
+        with pytest.raises(StorageError, match="not larger than existing size"):
+            group.resize("s1", "16M")
+
+
+@pytest.mark.parametrize("shrink", ["no", 1, None])
+def test_shrink_is_true_or_false(calls: Path, shrink: Any) -> None:
+    with pytest.raises(InvalidArgument, match="takes True or False"):
+        VolumeGroup("vg0").resize("s1", "8M", shrink=shrink)
+    assert not calls.exists()
 
 
 def test_a_machine_without_lvm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: FakeHost) -> None:
