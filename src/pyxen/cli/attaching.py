@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Final, TypeVar
+from uuid import UUID
 
 import typer
 
 from pyxen._printable import quoted
 from pyxen.cli.completion import devices
-from pyxen.cli.options import AsJson, DomainName, Timeout, Uri, Yes
+from pyxen.cli.options import AsJson, DetachTimeout, DomainName, Timeout, Uri, Yes
 from pyxen.cli.output import document, say, table
-from pyxen.cli.session import confirm, decimal, domain_of, host_at, named, report
-from pyxen.config import Device
+from pyxen.cli.progress import carry_out
+from pyxen.cli.session import confirm, decimal, domain_of, host_at, interrupted_as, named, report
+from pyxen.config import Device, Vtpm
 from pyxen.config.device_table import KINDS
 from pyxen.errors import ConfigError
 from pyxen.records.live_device import LiveDevice
@@ -30,6 +33,7 @@ __all__ = [
     "live",
     "number_of",
     "show_devices",
+    "uuid_of",
 ]
 
 D = TypeVar("D", bound=Device)
@@ -45,6 +49,8 @@ Verbose = Annotated[
     bool, typer.Option("--verbose", "-v", help="Show event channels, rings and the path of the backend, too.")
 ]
 
+_UUID: Final = re.compile("[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+
 _NUMBERS: Final = ("Idx", "BE", "Evt-ch", "Ring-ref")
 """The titles of columns that have numbers."""
 
@@ -53,7 +59,12 @@ def attach(kind: type[Device], key: str, spec: list[str], uri: str, timeout: flo
     """Attach a device that is written in xl.cfg's words to a domain, and print it as it was created."""
     with host_at(uri) as host:
         found = domain_of(host, key)
-        made = found.attach(read_arguments(kind, spec), timeout=timeout)
+        device, begin = read_arguments(kind, spec), found.begin
+        made = carry_out(
+            None,
+            lambda: begin.attach(device, timeout=timeout),
+            undo=lambda half: begin.detach(half, force=True).wait(),
+        )
         if as_json:
             names = {"domid": found.domid, "name": found.name, "uuid": str(found.uuid)}
             document(names | {"device": str(made)})
@@ -86,7 +97,11 @@ def detach(
         found, wanted = domain_of(host, key), device()
         if force:
             confirm(f"Pull {wanted} out of {named(found)}? What its guest has not written is lost.", yes=yes)
-        found.detach(wanted, force=force, timeout=timeout)
+        asked = (
+            "it is not known whether it has gone" if force else "the guest was asked to release it, and may still do so"
+        )
+        with interrupted_as(asked):
+            found.detach(wanted, force=force, timeout=timeout)
         report(found, as_json=as_json)
 
 
@@ -134,6 +149,11 @@ def number_of(text: str) -> int:
     return number
 
 
+def uuid_of(text: str) -> UUID | None:
+    """Return the uuid that a person writes; None if it is not one in the usual form."""
+    return UUID(text) if _UUID.fullmatch(text) else None
+
+
 # Kinds of devices that are attached, detached and listed in the same way have commands that are made here.
 
 
@@ -162,25 +182,29 @@ def attach_command(kind: type[Device], noun: str, name: str, example: str) -> An
 
 
 def detach_command(kind: type[Device], noun: str, name: str) -> Any:
-    """Return the command that detaches a device of a kind by its number."""
+    """Return the command that detaches a device of a kind by its number; a vTPM also by its uuid."""
+    by_uuid = issubclass(kind, Vtpm)
     field = next(each.field for each in KINDS if each.part is kind)
 
     def detach_device(
         domain: DomainName,
         devid: str,
         uri: Uri = "",
-        timeout: Timeout = None,
+        timeout: DetachTimeout = None,
         *,
         force: Force = False,
         yes: Yes = False,
         as_json: AsJson = False,
     ) -> None:
         def device() -> Device:
+            if by_uuid and (uuid := uuid_of(devid)) is not None:
+                return Vtpm(uuid=uuid)
             return kind(devid=number_of(devid))  # type: ignore[call-arg]  # the kinds with such commands have a devid
 
         detach(device, domain, uri, timeout, force=force, yes=yes, as_json=as_json)
 
-    argument = typer.Argument(metavar="DEVID", autocompletion=devices(field), help="Its number, as its list shows it.")
+    metavar, what = ("DEVID|UUID", "number, or its uuid") if by_uuid else ("DEVID", "number")
+    argument = typer.Argument(metavar=metavar, autocompletion=devices(field), help=f"Its {what}, as its list shows it.")
     detach_device.__annotations__["devid"] = Annotated[str, argument]  # typer could not evaluate it as text
     detach_device.__doc__ = f"""Detach a {noun}. It asks before --force.
 

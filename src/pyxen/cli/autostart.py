@@ -9,12 +9,14 @@ from typing import Annotated, Any, Final
 import typer
 
 from pyxen import autostart
+from pyxen._common.ready_names import is_ready_name
 from pyxen.autostart import StartAction, Started, StopAction, Stopped
-from pyxen.cli.files import complain, said_of
-from pyxen.cli.options import AsJson, Timeout, Uri, Yes
+from pyxen.cli.files import STANDARD_INPUT, complain, read, said_of
+from pyxen.cli.options import AsJson, Uri, Yes, timeout_option
 from pyxen.cli.output import document, table
-from pyxen.cli.session import config_of, confirm, host_at, named, told
+from pyxen.cli.session import confirm, host_at, interrupted_as, named, told
 from pyxen.cli.status import ExitStatus, status_of
+from pyxen.config import DomainConfig
 from pyxen.errors import ConfigError, Error, NotFound
 from pyxen.xendomains import XendomainsSettings
 
@@ -28,16 +30,24 @@ Settings = Annotated[
 ]
 
 
-def start(uri: Uri = "", settings: Settings = None, timeout: Timeout = None, *, as_json: AsJson = False) -> None:
+def start(
+    uri: Uri = "",
+    settings: Settings = None,
+    timeout: Annotated[
+        float | None, timeout_option("Give up on each domain after this time; those that were started before run on.")
+    ] = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
     """Restore the domains that were saved at the last stop, and create those that are enabled, one after the other.
 
-    A domain that runs already is left. What fails is said, and the others go on. --timeout is for each of them.
+    A domain that runs already is left. What fails is said, and the others go on.
 
     Example: pyxen autostart start
 
     JSON: a list of objects with path, action, name, domid and error.
     """
-    with host_at(uri) as host:
+    with host_at(uri) as host, interrupted_as("domains that were started before run on"):
         done = autostart.start_all(host, _settings(settings), timeout=timeout)
     if as_json:
         document([_started(each) for each in done])
@@ -69,10 +79,11 @@ def stop(
     """
     with host_at(uri) as host:
         wanted = _settings(settings)
-        guests = list(host.guests)
+        guests = [guest for guest in host.guests if not is_ready_name(guest.name)]  # those are a pool's
         if guests:
             confirm(f"Stop {len(guests)} guests: {', '.join(map(named, guests))}?", yes=yes)
-        done = autostart.stop_all(host, wanted, parallel=parallel)
+        with interrupted_as("what had begun was finished, and no other guest was stopped"):
+            done = autostart.stop_all(host, wanted, parallel=parallel)
     if as_json:
         document([_stopped(each) for each in done])
     else:
@@ -140,7 +151,7 @@ def enable(
     JSON: an object with name, path and target, which the link points to.
     """
     with told():
-        config = config_of(file)
+        config = _to_be_enabled(file)
         folder = _folder(settings)
         target = os.path.abspath(file)
         link = os.path.join(folder, os.path.basename(file))
@@ -157,6 +168,36 @@ def enable(
             raise typer.Exit(ExitStatus.USAGE) from None
     if as_json:
         document({"name": config.name, "path": link, "target": target})
+
+
+def _to_be_enabled(file: str) -> DomainConfig:
+    """Read a configuration as the start will read it.
+
+    Raises:
+        ConfigError: The start would not find it, or could not read it.
+        typer.Exit: The file cannot be read. That is said.
+    """
+    from pyxen import conversion, xlcfg
+
+    if file == STANDARD_INPUT:
+        raise ConfigError(
+            "standard input is gone at the next start: write the configuration to a file, and enable that"
+        )
+    if os.path.basename(file).startswith("."):
+        raise ConfigError(
+            f"{file}: the start passes over hidden files: rename it, so that it does not begin with a dot"
+        )
+    try:
+        text = read(file)
+    except OSError as error:
+        complain(said_of(file, error))
+        raise typer.Exit(ExitStatus.USAGE) from None
+    spelling = conversion.guess(text)
+    if spelling != "xl":
+        raise ConfigError(
+            f"{file} is {spelling}, and the start reads xl's configurations only: pyxen convert makes one"
+        )
+    return xlcfg.loads(text, source=file)
 
 
 def disable(

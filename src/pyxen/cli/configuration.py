@@ -10,9 +10,9 @@ import typer
 from pyxen.applying import Applied
 from pyxen.cli.convert import Target
 from pyxen.cli.files import complain, write
-from pyxen.cli.options import AsJson, DomainName, Timeout, Uri
+from pyxen.cli.options import AsJson, DomainName, Uri, timeout_option
 from pyxen.cli.output import content, document, json_text, lines, say
-from pyxen.cli.session import config_of, domain_of, host_at, report
+from pyxen.cli.session import config_said, domain_of, host_at, interrupted_as, report
 from pyxen.cli.status import ExitStatus
 from pyxen.config import ConfigDiff
 from pyxen.config.difference import SettingChange
@@ -20,7 +20,10 @@ from pyxen.config.difference import SettingChange
 __all__ = ["COMMANDS", "PLAIN"]
 
 File = Annotated[
-    str, typer.Argument(metavar="FILE", help="A configuration of xl, libvirt or libxl; - is standard input.")
+    str,
+    typer.Argument(
+        metavar="FILE", help="A configuration of xl, libvirt or libxl; - is stdin. Settings alone need no file."
+    ),
 ]
 Settings = Annotated[
     list[str] | None,
@@ -76,7 +79,7 @@ def diff(
     devices in xl's text; and changed, a list of objects with path and settings.
     """
     with host_at(uri) as host:
-        wanted = config_of(file, settings)
+        wanted = config_said(file, settings)
         key = domain if domain is not None else wanted.name if wanted.uuid is None else str(wanted.uuid)
         found = domain_of(host, key).config().diff(wanted)
     if as_json:
@@ -91,7 +94,9 @@ def apply(
     file: File,
     settings: Settings = None,
     uri: Uri = "",
-    timeout: Timeout = None,
+    timeout: Annotated[
+        float | None, timeout_option("Give up after this time, and undo the step that runs; those before it stay.")
+    ] = None,
     *,
     dry_run: Annotated[
         bool, typer.Option("--dryrun", "--dry-run", "-n", help="Change nothing, and say what would be done.")
@@ -108,7 +113,9 @@ def apply(
     which is as the JSON of diff.
     """
     with host_at(uri) as host:
-        applied = host.apply(config_of(file, settings), dry_run=dry_run, timeout=timeout)
+        wanted = config_said(file, settings)
+        with interrupted_as("steps that were done before stay: pyxen config diff shows what is left to do"):
+            applied = host.apply(wanted, dry_run=dry_run, timeout=timeout)
     if as_json:
         document(_applied(applied))
         return
@@ -137,7 +144,7 @@ def update(
     """
     with host_at(uri) as host:
         found = domain_of(host, domain)
-        found.update_config(config_of(file, settings))
+        found.update_config(config_said(file, settings))
         report(found, as_json=as_json)
 
 

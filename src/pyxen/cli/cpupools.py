@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Annotated, Any, Final
 
 import typer
 
+from pyxen._common.cpupool_preconditions import check_new_name, check_scheduler_kind, cpus_to_add
 from pyxen.cli.completion import pools
-from pyxen.cli.files import complain, read, said_of
+from pyxen.cli.files import STANDARD_INPUT, complain, read, said_of
 from pyxen.cli.options import AsJson, DomainName, PoolName, Uri
-from pyxen.cli.output import document, table
+from pyxen.cli.output import document, say, table
 from pyxen.cli.session import cpus_of, domain_of, host_at, pool_of, report
 from pyxen.cli.status import ExitStatus
-from pyxen.config import SchedulerKind
+from pyxen.config import CpuSet, SchedulerKind
 from pyxen.cpupool import Cpupool
 from pyxen.errors import ConfigError
+from pyxen.host import Host
 
 __all__ = ["COMMANDS"]
 
 _KEYS: Final = ("name", "sched", "cpus", "nodes")
+_VERB: Final = "create_cpupool"
 
 Cpus = Annotated[str, typer.Argument(metavar="CPUS", help="CPUs, as 2-3, or those of a node, as node:1.")]
 
@@ -55,7 +59,7 @@ def cpupool_create(
     settings: Annotated[
         list[str],
         typer.Argument(
-            metavar="KEY=VALUE", help='name="batch", cpus="2-3", nodes="1", sched="credit"; before them, a file.'
+            metavar="KEY=VALUE", help='name="batch", cpus="2-3", nodes="1", sched="credit"; among them, a file.'
         ),
     ],
     uri: Uri = "",
@@ -63,7 +67,9 @@ def cpupool_create(
     dry_run: Annotated[bool, typer.Option("--dryrun", "--dry-run", "-n", help="Create nothing.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Create a CPU pool, of CPUs that are in no pool.
+    """Create a CPU pool, of CPUs that are in no pool. Without a name in the settings, it has that of the file.
+
+    With --dryrun the same is checked, and name, scheduler and number of CPUs are printed.
 
     Example: pyxen cpupool-create 'name="batch"' 'cpus="2-3"'
 
@@ -72,15 +78,35 @@ def cpupool_create(
     with host_at(uri) as host:
         name, cpus, scheduler = _wanted(settings)
         if dry_run:
+            count = _checked(host, name, cpus, scheduler)
             if as_json:
                 document({"name": name, "cpus": str(cpus), "scheduler": scheduler})
+                return
+            rows = {"cpupool name": name, "scheduler": scheduler or host.info().xen_scheduler, "number of cpus": count}
+            for what, value in rows.items():
+                say(f"{what + ':':<15}", value)
             return
         made = host.cpupools.create(name, cpus=cpus, scheduler=scheduler)
         if as_json:
             document(made.info().to_dict())
 
 
-def _wanted(settings: list[str]) -> tuple[str, Any, SchedulerKind | None]:
+def _checked(host: Host, name: str, cpus: CpuSet, scheduler: SchedulerKind | None) -> int:
+    """Check that a pool could be created, as `Cpupools.create` does, and return how many CPUs it would have.
+
+    Raises:
+        CpupoolExists: There is such a pool.
+        InvalidArgument: The name is not valid, or the host has no such CPU.
+        InvalidState: A CPU is not free.
+        UnsupportedFeature: There is no such scheduler any more.
+    """
+    pools = host.cpupools.list()
+    check_scheduler_kind(scheduler, host.uri)
+    check_new_name(name, pools, _VERB)
+    return len(cpus_to_add(None, cpus, pools, host.topology().node_cpus, _VERB)) if cpus else 0
+
+
+def _wanted(settings: list[str]) -> tuple[str, CpuSet, SchedulerKind | None]:
     """Return the name, the CPUs and the scheduler that a file and settings ask for.
 
     Raises:
@@ -88,21 +114,20 @@ def _wanted(settings: list[str]) -> tuple[str, Any, SchedulerKind | None]:
     """
     from pyxen import xlcfg
 
-    text = ""
-    for place, setting in enumerate(settings):
-        if place == 0 and "=" not in setting:
-            try:
-                text += read(setting).decode("utf-8", "surrogateescape") + "\n"
-            except OSError as error:
-                complain(said_of(setting, error))
-                raise typer.Exit(ExitStatus.USAGE) from None
-        else:
-            text += setting + "\n"
-    found = xlcfg.parse(text)
+    file = next((word for word in settings if "=" not in word), None)
+    words = [*settings]
+    if file is not None:
+        words.remove(file)
+        try:
+            words.insert(0, read(file).decode("utf-8", "surrogateescape"))
+        except OSError as error:
+            complain(said_of(file, error))
+            raise typer.Exit(ExitStatus.USAGE) from None
+    found = xlcfg.parse("".join(f"{word}\n" for word in words))
     unknown = [key for key in found if key not in _KEYS]
     if unknown:
         raise ConfigError(f"{unknown[0]} is not a setting of a CPU pool: those are {', '.join(_KEYS)}")
-    name = found.get("name")
+    name = found.get("name", None if file in (None, STANDARD_INPUT) else os.path.basename(file))
     if not isinstance(name, str):
         raise ConfigError("""a CPU pool needs a name: 'name="batch"'""")
     scheduler = found.get("sched")
@@ -114,7 +139,7 @@ def _wanted(settings: list[str]) -> tuple[str, Any, SchedulerKind | None]:
         raise ConfigError("give cpus or nodes, not both")
     cpus = ",".join(_words(found.get("cpus", [])))
     nodes = ",".join(f"nodes:{node}" for node in _words(found.get("nodes", [])))
-    return name, cpus_of(cpus or nodes) if cpus or nodes else (), kind
+    return name, cpus_of(cpus or nodes) if cpus or nodes else CpuSet(()), kind
 
 
 def _words(value: Any) -> list[str]:

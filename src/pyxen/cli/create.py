@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Final
 
 import typer
@@ -12,9 +13,10 @@ import typer
 from pyxen.cli.files import complain, write
 from pyxen.cli.options import AsJson, Timeout, Uri
 from pyxen.cli.output import json_text, say
-from pyxen.cli.session import as_created, config_of, host_at, report, told, warn_of_sxp
+from pyxen.cli.progress import carry_out
+from pyxen.cli.session import as_created, config_said, destroyed, host_at, report, stays, told, warn_of_sxp
 from pyxen.cli.status import ExitStatus
-from pyxen.cli.viewer import Autopass, Vnc, needed_viewer, open_viewer
+from pyxen.cli.viewer import OpenAutopass, Vnc, check_screen, needed_viewer, open_viewer
 from pyxen.config import DomainConfig
 from pyxen.domain import Domain
 from pyxen.errors import Error
@@ -23,6 +25,9 @@ from pyxen.readers.console import ConsoleStream
 from pyxen.terminal import attach_terminal
 
 __all__ = ["COMMANDS", "Console", "check_streams"]
+
+_LOOK: Final = 1.0
+"""Seconds after which a wait looks for Ctrl-C: Python does not see one that comes just as a wait begins."""
 
 Console = Annotated[
     bool,
@@ -33,7 +38,12 @@ Console = Annotated[
 
 
 def create(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="A configuration of xl, libvirt or libxl; - is stdin.")],
+    file: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE", help="A configuration of xl, libvirt or libxl; - is stdin. Settings alone need no file."
+        ),
+    ],
     settings: Annotated[
         list[str] | None,
         typer.Argument(metavar="KEY=VALUE", help="Settings in xl's language, which replace those of the file."),
@@ -44,7 +54,7 @@ def create(
     paused: Annotated[bool, typer.Option("--paused", "-p", help="Leave it paused.")] = False,
     console: Console = False,
     vnc: Vnc = False,
-    autopass: Autopass = False,
+    autopass: OpenAutopass = False,
     dry_run: Annotated[
         bool, typer.Option("--dryrun", "--dry-run", "-n", help="Create nothing, and print libxl's JSON.")
     ] = False,
@@ -65,10 +75,10 @@ def create(
     """
     if console and as_json:
         raise typer.BadParameter("with --console the output is that of the guest: leave out --json")
-    if console and file == "-":
+    if console and "-" in (file, *(settings or ())):
         raise typer.BadParameter("with --console standard input is the guest's keyboard: write the file's name")
     with told():
-        config = config_of(file, settings)
+        config = config_said(file, settings)
         if dry_run:
             from pyxen import conversion
 
@@ -80,19 +90,25 @@ def create(
                 complain(f"{file}: {loss}", style="bold yellow", label="lost")
             write(json_text(text))
             return
-        if vnc:
+        if vnc or autopass:
             needed_viewer()
+            check_screen(config)
     if console:
         check_streams()
+    view = _viewing(uri, vnc or autopass, autopass)
     with host_at(uri) as host:
         if console:
-            _create_and_attach(host, config, paused=paused, timeout=timeout, view=_viewing(uri, vnc, autopass))
+            _create_and_attach(host, config, paused=paused, timeout=timeout, view=view)
             return
-        domain = host.create(config, paused=paused, timeout=timeout)
-        report(domain, as_json=as_json)
-        if not (as_json or quiet):
-            say(domain.name, "has domid", domain.domid)
-        _viewing(uri, vnc, autopass)(domain)
+        begin = host.begin
+        domain = carry_out(
+            None, lambda: begin.create(config, paused=paused, timeout=timeout), undo=partial(destroyed, host)
+        )
+        with stays(domain):
+            report(domain, as_json=as_json)
+            if not (as_json or quiet):
+                say(domain.name, "has domid", domain.domid)
+            view(domain)
 
 
 def _viewing(uri: str, asked: bool, autopass: bool) -> Callable[[Domain], None]:
@@ -119,12 +135,18 @@ def check_streams() -> None:
 def _create_and_attach(
     host: Host, config: DomainConfig, *, paused: bool, timeout: float | None, view: Callable[[Domain], None]
 ) -> None:
-    terminal = _Terminal()
+    terminal, begin = _Terminal(), host.begin
     try:
-        domain = host.create(config, paused=paused, on_console=terminal.attach, timeout=timeout)
-        view(domain)
-        terminal.attach(domain)  # if it has a console that was not announced
-        terminal.over.wait()
+        domain = carry_out(
+            None,
+            lambda: begin.create(config, paused=paused, on_console=terminal.attach, timeout=timeout),
+            undo=partial(destroyed, host),
+        )
+        with stays(domain):
+            view(domain)
+            terminal.attach(domain)  # if it has a console that was not announced
+            while not terminal.over.wait(_LOOK):
+                pass
     finally:
         terminal.leave()
     if terminal.error is not None:

@@ -20,9 +20,9 @@ from pyxen.cli.attaching import (
     show_devices,
 )
 from pyxen.cli.completion import devices
-from pyxen.cli.options import AsJson, DomainName, Timeout, Uri, Yes
+from pyxen.cli.options import AsJson, DetachTimeout, DomainName, Timeout, Uri, Yes, timeout_option
 from pyxen.cli.output import document, table
-from pyxen.cli.session import decimal, domain_of, host_at, report
+from pyxen.cli.session import decimal, domain_of, host_at, interrupted_as, report
 from pyxen.config import P9, Device, Disk, Vdispl, Vif, Vkb, Vsnd, Vtpm
 
 __all__ = ["COMMANDS"]
@@ -30,6 +30,10 @@ __all__ = ["COMMANDS"]
 Vdev = Annotated[
     str, typer.Argument(metavar="VDEV", autocompletion=devices("disks"), help="The drive, as xvdb or hdc.")
 ]
+
+DiscTimeout = Annotated[float | None, timeout_option("Give up after this time; the drive may be left empty.")]
+
+_DRIVE: Final = "the drive may be empty now: block-list shows what is in it"
 
 
 def block_attach(
@@ -48,7 +52,7 @@ def block_detach(
     domain: DomainName,
     vdev: Vdev,
     uri: Uri = "",
-    timeout: Timeout = None,
+    timeout: DetachTimeout = None,
     *,
     force: Force = False,
     yes: Yes = False,
@@ -107,7 +111,7 @@ def network_detach(
         typer.Argument(metavar="MAC|DEVID", autocompletion=devices("vifs"), help="Its MAC address, or its number."),
     ],
     uri: Uri = "",
-    timeout: Timeout = None,
+    timeout: DetachTimeout = None,
     *,
     force: Force = False,
     yes: Yes = False,
@@ -177,7 +181,7 @@ def cd_insert(
     vdev: Vdev,
     target: Annotated[str, typer.Argument(metavar="TARGET", help="An ISO image or a block device, on the host.")],
     uri: Uri = "",
-    timeout: Timeout = None,
+    timeout: DiscTimeout = None,
     *,
     as_json: AsJson = False,
 ) -> None:
@@ -189,12 +193,13 @@ def cd_insert(
     """
     with host_at(uri) as host:
         found = domain_of(host, domain)
-        found.insert_cdrom(vdev, target, timeout=timeout)
+        with interrupted_as(_DRIVE):
+            found.insert_cdrom(vdev, target, timeout=timeout)
         report(found, as_json=as_json)
 
 
 def cd_eject(
-    domain: DomainName, vdev: Vdev, uri: Uri = "", timeout: Timeout = None, *, as_json: AsJson = False
+    domain: DomainName, vdev: Vdev, uri: Uri = "", timeout: DiscTimeout = None, *, as_json: AsJson = False
 ) -> None:
     """Eject the disc of a CD-ROM drive.
 
@@ -204,7 +209,8 @@ def cd_eject(
     """
     with host_at(uri) as host:
         found = domain_of(host, domain)
-        found.eject_cdrom(vdev, timeout=timeout)
+        with interrupted_as(_DRIVE):
+            found.eject_cdrom(vdev, timeout=timeout)
         report(found, as_json=as_json)
 
 

@@ -11,7 +11,7 @@ import typer
 
 from pyxen import events as kinds
 from pyxen.cli.completion import domains
-from pyxen.cli.options import AsJson, Uri
+from pyxen.cli.options import AsJson, Uri, timeout_option
 from pyxen.cli.output import cell, document, say
 from pyxen.cli.session import domain_of, host_at
 from pyxen.cli.status import ExitStatus
@@ -34,9 +34,7 @@ def events(
         typer.Option("--kind", "-k", metavar="KIND", help=f"One kind, or several: {', '.join(_KINDS)}."),
     ] = None,
     count: Annotated[int | None, typer.Option("--count", "-n", min=1, help="End after so many events.")] = None,
-    timeout: Annotated[
-        float | None, typer.Option("--timeout", metavar="SECONDS", min=0.0, help="End after this time.")
-    ] = None,
+    timeout: Annotated[float | None, timeout_option("End after this time.")] = None,
     *,
     as_json: AsJson = False,
 ) -> None:

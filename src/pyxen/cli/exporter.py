@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import signal
 import threading
@@ -51,7 +52,8 @@ def exporter(
         address, port = address_of(listen)
         _check(uri)
         with HostCollector(uri, timeout=timeout) as collector, Exporter(collector, address, port) as serving:
-            typer.echo(f"serving {shown(uri)} at {serving.url}", err=True)
+            with contextlib.suppress(OSError, ValueError):  # it serves, though nobody may hear of it
+                typer.echo(f"serving {shown(uri)} at {serving.url}", err=True)
             _wait_for_signal()
     except ModuleNotFoundError as error:
         if error.name != "prometheus_client":

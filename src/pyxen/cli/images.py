@@ -11,7 +11,7 @@ import typer
 from pyxen.cli.files import complain, errors, read, said_of, shows_colours
 from pyxen.cli.options import AsJson, Timeout
 from pyxen.cli.output import cell, content, document
-from pyxen.cli.session import ended_in_order, told
+from pyxen.cli.session import ended_in_order, interrupted_as, told
 from pyxen.cli.status import ExitStatus
 from pyxen.config import DomainConfig
 from pyxen.images import Access, GuestImage, from_cloud_image, from_distribution
@@ -182,7 +182,7 @@ def _text(file: str) -> str:
 @contextlib.contextmanager
 def _making(title: str) -> Iterator[Callable[[Step], None] | None]:
     """Have a bar on standard error if that is a terminal, and end the command in order if something goes wrong."""
-    with told(), ended_in_order():
+    with told(), ended_in_order(), interrupted_as("what had been made was removed"):
         if not shows_colours():
             yield None
             return

@@ -7,16 +7,18 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from pyxen._common.ready_names import is_to_be_asked
 from pyxen.cli.files import complain, write
-from pyxen.cli.options import AsJson, DomainName, DomainNames, Timeout, Uri, Yes
+from pyxen.cli.options import AsJson, DomainName, DomainNames, Timeout, Uri, Yes, timeout_option
 from pyxen.cli.output import document, lines
-from pyxen.cli.session import confirm, domain_of, host_at, named, report
+from pyxen.cli.progress import carry_out
+from pyxen.cli.session import confirm, domain_of, host_at, interrupted_as, named, report
 from pyxen.cli.status import ExitStatus, status_of
 from pyxen.domain import Domain
-from pyxen.errors import Error
+from pyxen.errors import DomainNotFound, Error, OperationCancelled
 from pyxen.host import Host
 from pyxen.operation import Operation
-from pyxen.records.info import ENDS, Trigger
+from pyxen.records.info import Trigger
 
 __all__ = ["COMMANDS"]
 
@@ -25,13 +27,14 @@ _LOSES_DATA: Final = frozenset({"b", "c", "o"})
 
 Wait = Annotated[bool, typer.Option("--wait", "-w", help="Wait until they have shut down.")]
 All = Annotated[bool, typer.Option("--all", "-a", help="All guests that have not ended.")]
+Patience = Annotated[float | None, timeout_option("Give up after this time; guests may still do it later.")]
 Fallback = Annotated[bool, typer.Option("-F", help="Press the ACPI power button of a guest without a PV driver.")]
 
 
 def shutdown(
     domains: DomainNames = None,
     uri: Uri = "",
-    timeout: Timeout = None,
+    timeout: Patience = None,
     *,
     every: All = False,
     wait: Wait = False,
@@ -50,13 +53,14 @@ def shutdown(
         return domain.begin.shutdown(wait=wait, fallback=fallback, timeout=timeout)
 
     with host_at(uri) as host:
-        _each(_guests(host, domains, "Shut down", every=every, yes=yes), begin, as_json=as_json)
+        guests = _guests(host, domains, "Shut down", every=every, yes=yes)
+        _each(guests, begin, "shut down", every=every, as_json=as_json)
 
 
 def reboot(
     domains: DomainNames = None,
     uri: Uri = "",
-    timeout: Timeout = None,
+    timeout: Patience = None,
     *,
     every: All = False,
     wait: Wait = False,
@@ -75,7 +79,8 @@ def reboot(
         return domain.begin.reboot(wait=wait, fallback=fallback, timeout=timeout)
 
     with host_at(uri) as host:
-        _each(_guests(host, domains, "Reboot", every=every, yes=yes), begin, as_json=as_json)
+        guests = _guests(host, domains, "Reboot", every=every, yes=yes)
+        _each(guests, begin, "reboot", every=every, as_json=as_json)
 
 
 def _guests(host: Host, keys: list[str] | None, verb: str, *, every: bool, yes: bool) -> list[Domain]:
@@ -83,36 +88,56 @@ def _guests(host: Host, keys: list[str] | None, verb: str, *, every: bool, yes: 
         raise typer.BadParameter("name domains, or give --all" if not keys else "name domains or give --all, not both")
     if not every:
         return [domain_of(host, key) for key in keys or ()]
-    ended = {info.domid for info in host.list() if info.state in ENDS}
-    guests = [guest for guest in host.guests if guest.domid not in ended]
+    asked = {info.domid for info in host.list() if is_to_be_asked(info)}
+    guests = [guest for guest in host.guests if guest.domid in asked]
     if guests:
         confirm(f"{verb} {len(guests)} guests: {', '.join(map(named, guests))}?", yes=yes)
     return guests
 
 
-def _each(domains: list[Domain], begin: Callable[[Domain], Operation[None]], *, as_json: bool) -> None:
-    """Do something with several domains at once. What fails is said, and the others go on."""
+def _each(
+    domains: list[Domain], begin: Callable[[Domain], Operation[None]], verb: str, *, every: bool, as_json: bool
+) -> None:
+    """Ask several domains at once for something. What fails is said, and the others go on.
+
+    Args:
+        domains: The domains.
+        begin: Begins it with one.
+        verb: What they are asked for.
+        every: They are all guests of the host: it is no failure if one has gone meanwhile.
+        as_json: Whether to print a document.
+    """
     running: list[tuple[Domain, Operation[Any]]] = []
+    asked: list[Domain] = []
     status, done = ExitStatus.DONE, []
+
+    def failed(error: Error) -> ExitStatus:
+        if every and isinstance(error, DomainNotFound):
+            return status
+        complain(str(error))
+        return status_of(error)
+
     try:
         for domain in domains:
+            asked.append(domain)  # before it is so: Ctrl-C may come before the operation is known here
             try:
                 running.append((domain, begin(domain)))
             except Error as error:
-                complain(str(error))
-                status = status_of(error)
+                status = failed(error)
         for domain, operation in running:
             try:
                 operation.result()
                 done.append(domain)
             except Error as error:
-                complain(str(error))
-                status = status_of(error)
+                status = failed(error)
     except KeyboardInterrupt:
         for _, operation in running:
             operation.cancel()
-        for _, operation in running:
-            operation.exception()
+        ended = [domain for domain, operation in running if not isinstance(operation.exception(), OperationCancelled)]
+        left = [named(domain) for domain in asked if domain not in ended]
+        if left:
+            was = "was" if len(left) == 1 else "were"
+            raise KeyboardInterrupt(f"{', '.join(left)} {was} asked, and may still {verb}") from None
         raise
     report(*done, as_json=as_json, many=True)
     if status is not ExitStatus.DONE:
@@ -161,7 +186,12 @@ def suspend(domain: DomainName, uri: Uri = "", timeout: Timeout = None, *, as_js
 
     JSON: an object with domid, name and uuid.
     """
-    _simply(domain, uri, lambda found: found.suspend(timeout=timeout), as_json=as_json)
+
+    def suspended(found: Domain) -> None:
+        begin = found.begin
+        carry_out(None, lambda: begin.suspend(timeout=timeout))
+
+    _simply(domain, uri, suspended, as_json=as_json)
 
 
 def resume(domain: DomainName, uri: Uri = "", *, as_json: AsJson = False) -> None:
@@ -257,7 +287,7 @@ def qemu_monitor_command(
     domain: DomainName,
     command: Annotated[list[str], typer.Argument(metavar="COMMAND", help="As in QEMU's monitor: info block.")],
     uri: Uri = "",
-    timeout: Timeout = None,
+    timeout: Annotated[float | None, timeout_option("Give up after this time; QEMU may still do it.")] = None,
     *,
     as_json: AsJson = False,
 ) -> None:
@@ -267,7 +297,7 @@ def qemu_monitor_command(
 
     JSON: an object with answer, which is text.
     """
-    with host_at(uri) as host:
+    with host_at(uri) as host, interrupted_as("QEMU may have done it all the same"):
         answer = domain_of(host, domain).monitor_command(" ".join(command), timeout=timeout)
     if as_json:
         document({"answer": answer})

@@ -9,12 +9,13 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from pyxen._printable import quoted
 from pyxen.cli.options import AsJson, DomainName, DomainNames, Uri
 from pyxen.cli.output import document, say, table
 from pyxen.cli.quick import LIST_HEAD, LIST_NUMBERS
 from pyxen.cli.session import domain_of, host_at, warn_of_sxp
 from pyxen.domain import Domain
-from pyxen.errors import DomainNotFound, NotFound
+from pyxen.errors import DomainNotFound, NotFound, UnsupportedFeature
 from pyxen.host import Host
 from pyxen.records.info import DomainInfo, HostInfo
 from pyxen.records.topology import Topology
@@ -47,7 +48,7 @@ def list_domains(
     Example: pyxen list --long web1
 
     JSON: a list of DomainInfo; with --numa each has nodes, too, and with --context a label. With
-    --long, a list of objects with domid and config, which is libxl's JSON; dom0 has none.
+    --long, a list of objects with domid and config, which is libxl's JSON, or null for a domain that has none.
     """
     with host_at(uri) as host:
         infos = _chosen(host, domains)
@@ -56,7 +57,7 @@ def list_domains(
             document([{"domid": info.domid, "config": _config_of(info.domain)} for info in infos])
             return
         nodes = {info.domid: _nodes(info.domain) for info in infos} if numa else {}
-        labels = {info.domid: host.flask.label(info) for info in infos} if context else {}
+        labels = {info.domid: _label(host, info) for info in infos} if context else {}
     if as_json:
         more: dict[str, Mapping[int, object]] = {"nodes": nodes} if numa else {}
         more |= {"label": labels} if context else {}
@@ -91,6 +92,14 @@ def _nodes(domain: Domain) -> list[int] | None:
         return None
 
 
+def _label(host: Host, info: DomainInfo) -> str | None:
+    """Return the security label of a domain in words; None if this Xen has no Flask."""
+    try:
+        return host.flask.label(info)
+    except UnsupportedFeature:
+        return None
+
+
 def _chosen(host: Host, keys: list[str] | None) -> list[DomainInfo]:
     return [domain_of(host, key).info() for key in keys] if keys else host.list()
 
@@ -105,6 +114,7 @@ def _config_of(domain: Domain) -> Any:
 
 
 def info(
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Show this figure alone.")] = None,
     uri: Uri = "",
     *,
     numa: Annotated[bool, typer.Option("--numa", "-n", help="Show CPUs and NUMA nodes, too.")] = False,
@@ -116,6 +126,8 @@ def info(
 
     JSON: a HostInfo; with --numa it has topology, too, which is a Topology.
     """
+    if name is not None and (numa or as_json):
+        raise typer.BadParameter("one figure is a text: leave out --numa and --json")
     with host_at(uri) as host:
         figures = host.info()
         topology = host.topology() if numa else None
@@ -123,9 +135,15 @@ def info(
         more = {} if topology is None else {"topology": topology.to_dict()}
         document(figures.to_dict() | more)
         return
-    for name, value in _figures(figures).items():
+    shown = _figures(figures)
+    if name is not None:
+        if name not in shown:
+            raise typer.BadParameter(f"{quoted(name)} is not one of {', '.join(shown)}")
+        say(shown[name])
+        return
+    for title, value in shown.items():
         if value is not None:
-            say(f"{name:<22}:", value)
+            say(f"{title:<22}:", value)
     if topology is not None:
         _show_topology(topology)
 
@@ -217,7 +235,8 @@ def vm_list(uri: Uri = "", *, as_json: AsJson = False) -> None:
     JSON: a list of DomainInfo.
     """
     with host_at(uri) as host:
-        infos = [info for info in host.list() if info.domid != 0]
+        guests = {guest.domid for guest in host.guests}  # without stub domains, and the domain of xenstored
+        infos = [info for info in host.list() if info.domid in guests]
     if as_json:
         document([info.to_dict() for info in infos])
     else:

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Annotated, TypeAlias
+import math
+from typing import Annotated, Any, TypeAlias
 
 import typer
 
 from pyxen.cli.completion import DEFAULT_URI, URI_VARIABLE, domains, pools
 
-__all__ = ["AsJson", "DomainName", "DomainNames", "PoolName", "Timeout", "Uri", "Yes"]
+__all__ = [
+    "AsJson",
+    "DetachTimeout",
+    "DomainName",
+    "DomainNames",
+    "PoolName",
+    "Timeout",
+    "Uri",
+    "Yes",
+    "seconds",
+    "timeout_option",
+]
 
 
 def _uri(ctx: typer.Context, value: str) -> str:
@@ -18,13 +30,34 @@ def _uri(ctx: typer.Context, value: str) -> str:
     return value or ctx.obj or DEFAULT_URI
 
 
+def seconds(value: float | None) -> float | None:
+    """Return a number of seconds.
+
+    Raises:
+        BadParameter: It is NaN, which older releases of click let through.
+    """
+    if value is not None and math.isnan(value):
+        raise typer.BadParameter("nan is not a number of seconds")
+    return value
+
+
+def timeout_option(meaning: str) -> Any:
+    """Return the option ``--timeout`` of a command.
+
+    Args:
+        meaning: What happens when the time is up, and whether anything is undone.
+    """
+    return typer.Option("--timeout", metavar="SECONDS", min=0.0, callback=seconds, help=meaning)
+
+
 Uri: TypeAlias = Annotated[
     str, typer.Option("--uri", metavar="URI", callback=_uri, help=f"The host. Default: ${URI_VARIABLE}, or this one.")
 ]
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Yes: TypeAlias = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
-Timeout: TypeAlias = Annotated[
-    float | None, typer.Option("--timeout", metavar="SECONDS", min=0.0, help="Give up after this time, and undo it.")
+Timeout: TypeAlias = Annotated[float | None, timeout_option("Give up after this time, and undo it.")]
+DetachTimeout: TypeAlias = Annotated[
+    float | None, timeout_option("Give up after this time; the guest may still release it later.")
 ]
 DomainName: TypeAlias = Annotated[
     str, typer.Argument(metavar="DOMAIN", autocompletion=domains, help="Name, domid or uuid.", show_default=False)

@@ -9,7 +9,7 @@ import typer
 
 from pyxen.cli.attaching import Force, Words, attach, detach
 from pyxen.cli.completion import assignable_pci, devices, host_pci
-from pyxen.cli.options import AsJson, DomainName, Timeout, Uri, Yes
+from pyxen.cli.options import AsJson, DetachTimeout, DomainName, Timeout, Uri, Yes
 from pyxen.cli.output import document, table
 from pyxen.cli.session import domain_of, host_at
 from pyxen.config import Pci, PciAddress
@@ -39,7 +39,7 @@ def pci_detach(
         typer.Argument(metavar="BDF", autocompletion=devices("pcis"), help="Its address on the host, as 03:00.0."),
     ],
     uri: Uri = "",
-    timeout: Timeout = None,
+    timeout: DetachTimeout = None,
     *,
     force: Force = False,
     yes: Yes = False,

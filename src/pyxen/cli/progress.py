@@ -1,27 +1,49 @@
-"""Progress bars of operations that take long, on standard error."""
+"""Operations that commands carry out: their progress bars, on standard error, and what is said of Ctrl-C."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from pyxen.cli.files import shows_colours
+from pyxen.errors import OperationCancelled
 from pyxen.operation import Operation, finish
 
 __all__ = ["carry_out"]
 
 T = TypeVar("T")
 
+_UNDONE: Final = "what had begun was cancelled and undone"
 
-def carry_out(title: str, begin: Callable[[], Operation[T]], *, undo: Callable[[Any], object] | None = None) -> T:
-    """Begin an operation and wait for its end, with a bar if standard error is a terminal; see `finish`.
+
+def carry_out(
+    title: str | None, begin: Callable[[], Operation[T]], *, undo: Callable[[Any], object] | None = None
+) -> T:
+    """Begin an operation that a cancel undoes, and wait for its end; see `finish`.
 
     Args:
-        title: What the bar says, as ``save web1``.
+        title: What a bar says if standard error is a terminal, as ``save web1``. None: there is no bar.
         begin: Begins the operation.
         undo: Undoes it if Ctrl-C comes when it has just succeeded.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C, with what has become of the operation, which `told` says.
     """
-    if not shows_colours():
+    begun: list[Operation[T]] = []
+    kept: list[Any] = []
+
+    def recorded() -> Operation[T]:
+        begun.append(begin())
+        return begun[0]
+
+    try:
+        return _finished(title, recorded, kept.append if undo is None else undo)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("it was done just before, and stays" if kept else _outcome(begun)) from None
+
+
+def _finished(title: str | None, begin: Callable[[], Operation[T]], undo: Callable[[Any], object] | None) -> T:
+    if title is None or not shows_colours():
         return finish(begin, undo)
     from pyxen.cli.bar import Watched
 
@@ -36,3 +58,14 @@ def carry_out(title: str, begin: Callable[[], Operation[T]], *, undo: Callable[[
         return finish(watched, undo)
     finally:
         bar.stop()
+
+
+def _outcome(begun: list[Operation[T]]) -> str:
+    """Return what has become of an operation that was interrupted, and is not kept."""
+    if not begun:  # Ctrl-C came while it began
+        return _UNDONE
+    operation = begun[0]
+    if not operation.done():
+        return f"{operation.verb} was cancelled, and it is not known whether it is undone"
+    error = operation.exception()
+    return _UNDONE if error is None or isinstance(error, OperationCancelled) else str(error)

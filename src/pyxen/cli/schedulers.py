@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from typing import Annotated, Any, Final, Literal
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -13,6 +13,7 @@ from pyxen.cli.options import AsJson, Uri
 from pyxen.cli.output import document, say, table
 from pyxen.cli.session import domain_of, host_at, pool_of, report, vcpu_of
 from pyxen.config import Scheduler, SchedulerKind
+from pyxen.domain import Domain
 from pyxen.errors import DomainNotFound, InvalidArgument
 from pyxen.host import Host
 from pyxen.records.scheduling import CpupoolInfo, PoolScheduler
@@ -25,11 +26,13 @@ DomainOption = Annotated[
 ]
 PoolOption = Annotated[
     str | None,
-    typer.Option("--cpupool", "-p", metavar="POOL", autocompletion=pools, help="One CPU pool. Default: all."),
+    typer.Option(
+        "--cpupool", "-p", metavar="POOL", autocompletion=pools, help="One CPU pool. Default: all; with -s, Pool-0."
+    ),
 ]
 Weight = Annotated[int | None, typer.Option("--weight", "-w", help="Set its weight, 1 to 65535.")]
 Cap = Annotated[int | None, typer.Option("--cap", "-c", help="Set its cap, in percent of one CPU; 0 is no cap.")]
-OfPool = Annotated[bool, typer.Option("--schedparam", "-s", help="The parameters of CPU pools.")]
+OfPool = Annotated[bool, typer.Option("--schedparam", "-s", help="The parameters of a CPU pool.")]
 Ratelimit = Annotated[int | None, typer.Option("--ratelimit_us", "-r", help="Set the rate limit, in microseconds.")]
 
 
@@ -85,12 +88,26 @@ def sched_credit2(
 def sched_rtds(
     domain: DomainOption = None,
     vcpu: Annotated[
-        str | None, typer.Option("--vcpuid", "-v", metavar="VCPU", help="One vCPU, or all of them.")
+        list[str] | None,
+        typer.Option("--vcpuid", "-v", metavar="VCPU", help="One vCPU, or several, or all of them."),
     ] = None,
-    period: Annotated[int | None, typer.Option("--period", "-p", help="Set the period, in microseconds.")] = None,
-    budget: Annotated[int | None, typer.Option("--budget", "-b", help="Set the budget, in microseconds.")] = None,
+    period: Annotated[
+        list[int] | None,
+        typer.Option("--period", "-p", help="Set the period, in microseconds; with several vCPUs, one for each."),
+    ] = None,
+    budget: Annotated[
+        list[int] | None,
+        typer.Option("--budget", "-b", help="Set the budget, in microseconds; with several vCPUs, one for each."),
+    ] = None,
     extratime: Annotated[
-        int | None, typer.Option("--extratime", "-e", min=0, max=1, help="Set whether it may use more, 0 or 1.")
+        list[int] | None,
+        typer.Option(
+            "--extratime",
+            "-e",
+            min=0,
+            max=1,
+            help="Set whether it may use more, 0 or 1; with several vCPUs, one for each.",
+        ),
     ] = None,
     pool: Annotated[
         str | None,
@@ -100,15 +117,41 @@ def sched_rtds(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Show or set shares of the scheduler rtds.
+    """Show or set shares of the scheduler rtds: of domains, or with -v of their vCPUs.
+
+    Options that are repeated are for one vCPU each: -v 0 -p 20000 -b 5000 -v 1 -p 30000 -b 15000.
 
     Example: pyxen sched-rtds -d web1 -p 10000 -b 4000
 
-    JSON: as sched-credit.
+    JSON: as sched-credit; with --vcpuid, the objects of domains are those of their vCPUs, and have vcpu, its number.
     """
-    number = None if vcpu is None else vcpu_of(vcpu)
-    share = Scheduler(period=period, budget=budget, extratime=extratime)
-    _schedule(SchedulerKind.RTDS, uri, domain, share, pool, PoolScheduler(), vcpu=number, as_json=as_json)
+    vcpus = [vcpu_of(each) for each in vcpu or ()]
+    if "all" in vcpus and len(vcpus) > 1:
+        raise typer.BadParameter("--vcpuid (-v): give numbers, or all, not both")
+    values: dict[str, list[Any]] = {"period": period or [], "budget": budget or [], "extratime": extratime or []}
+    count = max(1, len(vcpus))
+    wrong = next((name for name, given in values.items() if len(given) not in (0, count)), None)
+    if wrong is not None:
+        whom = "one for each --vcpuid (-v)" if count > 1 else "one, or name as many vCPUs with --vcpuid (-v)"
+        raise typer.BadParameter(f"--{wrong} is given {len(values[wrong])} times: give {whom}")
+    shares = [Scheduler(**{name: given[place] for name, given in values.items() if given}) for place in range(count)]
+    sets = any(values.values())
+    if pool is not None and (domain is not None or vcpus or sets):
+        raise typer.BadParameter(_POOL_ALONE.format(option="--cpupool (-c)"))
+    if domain is None and (sets or any(isinstance(each, int) for each in vcpus)):
+        raise typer.BadParameter(_NO_DOMAIN)
+    with host_at(uri) as host:
+        if domain is None:
+            _show(host, _pools(host, SchedulerKind.RTDS, pool), by_vcpu=bool(vcpus), as_json=as_json)
+            return
+        found = _of_kind(host, domain, SchedulerKind.RTDS)
+        if sets:
+            for place, share in enumerate(shares):
+                found.set_scheduler(share, vcpu=vcpus[place] if vcpus else None)
+            report(found, as_json=as_json)
+            return
+        rows = _rows(found, None if not vcpus else [each for each in vcpus if isinstance(each, int)])
+    _print_rows(rows, as_json=as_json)
 
 
 def _schedule(
@@ -119,57 +162,95 @@ def _schedule(
     pool: str | None,
     wanted: PoolScheduler,
     *,
-    vcpu: int | Literal["all"] | None = None,
-    of_pool: bool = False,
+    of_pool: bool,
     as_json: bool,
 ) -> None:
     """Show or set the parameters of a domain, of a pool, or show those of all pools with this scheduler."""
     sets_share, sets_pool = share != Scheduler(), wanted != PoolScheduler()
     if sets_pool and not of_pool:
         raise typer.BadParameter("the parameters of a CPU pool need --schedparam (-s)")
-    if of_pool and (sets_share or domain is not None):
-        raise typer.BadParameter("--schedparam (-s) is about a CPU pool: leave out the domain and its parameters")
-    if (sets_share or vcpu is not None) and domain is None:
-        raise typer.BadParameter("name the domain with --domain (-d)")
+    if (of_pool or pool is not None) and (sets_share or domain is not None):
+        option = "--schedparam (-s)" if of_pool else "--cpupool (-p)"
+        raise typer.BadParameter(_POOL_ALONE.format(option=option))
+    if sets_share and domain is None:
+        raise typer.BadParameter(_NO_DOMAIN)
     with host_at(uri) as host:
-        if sets_pool:
-            _set_pool(host, kind, pool, wanted, as_json=as_json)
+        if of_pool:
+            _parameters_of_pool(host, kind, pool, wanted if sets_pool else None, as_json=as_json)
             return
         if domain is None:
-            infos = [pool_of(host, pool).info()] if pool is not None else host.cpupools.list()
-            _show(host, [info for info in infos if info.scheduler is kind], as_json=as_json, of_pool=of_pool)
+            _show(host, _pools(host, kind, pool), as_json=as_json)
             return
-        found = domain_of(host, domain)
-        current = found.scheduler()
-        if current.kind is not kind:
-            raise InvalidArgument(
-                f"the CPU pool of {domain} has the scheduler {current.kind}: use sched-{current.kind}"
-            )
+        found = _of_kind(host, domain, kind)
         if sets_share:
-            found.set_scheduler(share, vcpu=vcpu)
+            found.set_scheduler(share)
             report(found, as_json=as_json)
             return
-        if isinstance(vcpu, int):
-            current = found.scheduler(vcpu=vcpu)
-        row = {"domid": found.domid, "name": found.name, **_parameters(current)}
-    _print_rows([row], as_json=as_json)
+        rows = _rows(found)
+    _print_rows(rows, as_json=as_json)
 
 
-def _set_pool(host: Host, kind: SchedulerKind, pool: str | None, wanted: PoolScheduler, *, as_json: bool) -> None:
+_NO_DOMAIN: Final = "name the domain with --domain (-d)"
+_POOL_ALONE: Final = "{option} is about a CPU pool: leave out the domain and its parameters"
+
+
+def _pools(host: Host, kind: SchedulerKind, pool: str | None) -> list[CpupoolInfo]:
+    """Return the pools that have a scheduler: all, or the one that is named."""
+    infos = [pool_of(host, pool).info()] if pool is not None else host.cpupools.list()
+    return [info for info in infos if info.scheduler is kind]
+
+
+def _of_kind(host: Host, key: str, kind: SchedulerKind) -> Domain:
+    """Return a domain whose pool has a scheduler.
+
+    Raises:
+        InvalidArgument: It has another one.
+    """
+    found = domain_of(host, key)
+    there = found.scheduler().kind
+    if there is not kind:
+        raise InvalidArgument(f"the CPU pool of {key} has the scheduler {there}: use sched-{there}")
+    return found
+
+
+def _rows(domain: Domain, vcpus: Sequence[int] | None = None) -> list[dict[str, Any]]:
+    """Return what is shown of a domain.
+
+    Args:
+        domain: The domain.
+        vcpus: Numbers of vCPUs, each of which is a row; all of them if there are none here. None: the domain is a row.
+    """
+    names = {"domid": domain.domid, "name": domain.name}
+    if vcpus is None:
+        return [names | _parameters(domain.scheduler())]
+    numbers = vcpus or [each.number for each in domain.vcpus()]
+    return [names | {"vcpu": number} | _parameters(domain.scheduler(vcpu=number)) for number in numbers]
+
+
+def _parameters_of_pool(
+    host: Host, kind: SchedulerKind, pool: str | None, wanted: PoolScheduler | None, *, as_json: bool
+) -> None:
+    """Set the parameters of a pool, or show them."""
     found = pool_of(host, pool if pool is not None else "0")
+    info = found.info()
+    if info.scheduler is not kind:
+        message = f"the CPU pool {info.name} has the scheduler {info.scheduler}: use sched-{info.scheduler}"
+        raise InvalidArgument(message)
+    if wanted is None:
+        _show(host, [info], of_pool=True, as_json=as_json)
+        return
     found.set_scheduler(dataclasses.replace(wanted, kind=kind))
     if as_json:
         document({"pool": found.number, "parameters": found.scheduler().to_dict()})
 
 
-def _show(host: Host, infos: list[CpupoolInfo], *, as_json: bool, of_pool: bool) -> None:
+def _show(host: Host, infos: list[CpupoolInfo], *, of_pool: bool = False, by_vcpu: bool = False, as_json: bool) -> None:
     told: list[dict[str, Any]] = []
     for info in infos:
         shares = []
         for domid in () if of_pool else info.domains:
             try:
-                domain = host.domains[domid]
-                shares.append({"domid": domid, "name": domain.name, **_parameters(domain.scheduler())})
+                shares += _rows(host.domains[domid], [] if by_vcpu else None)
             except DomainNotFound:
                 continue  # it has ended since the pools were listed
         pool = host.cpupools[info.number]
@@ -188,11 +269,12 @@ def _print_rows(rows: list[dict[str, Any]], *, as_json: bool) -> None:
     if as_json:
         document(rows)
         return
-    names = {"name": "Name", "domid": "ID"} | {name: name.capitalize() for name in rows[0] if name not in _NAMES}
+    names = {"name": "Name", "domid": "ID"} | ({"vcpu": "VCPU"} if "vcpu" in rows[0] else {})
+    names |= {name: name.capitalize() for name in rows[0] if name not in _NAMES}
     table([*names.values()], [[row[name] for name in names] for row in rows], numbers=[*names.values()][1:])
 
 
-_NAMES: Final = ("name", "domid")
+_NAMES: Final = ("name", "domid", "vcpu")
 
 
 def _parameters(scheduler: Scheduler) -> dict[str, Any]:

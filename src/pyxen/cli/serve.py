@@ -73,13 +73,14 @@ def serve(
     logging.basicConfig(format="%(levelname)s %(message)s", level=logging.WARNING)
     try:
         if stdio:
-            serve_one(*take_over(), partial(open_backend, uri, None), read_only=read_only)
+            serve_one(*take_over("serve"), partial(open_backend, uri, None), read_only=read_only)
         else:  # each client has a host of its own, and one worker is enough for it
             serve_many(path, config or None, partial(open_backend, uri, 1), read_only=read_only)
     except Error as error:
         complain(str(error))
         raise typer.Exit(_LACKS) from None
-    sys.stderr.flush()
+    if sys.stderr is not None:  # it was closed
+        sys.stderr.flush()
     os._exit(0)  # a thread that hangs in libxl does not keep it
 
 

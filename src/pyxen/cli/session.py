@@ -10,7 +10,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import typer
 
@@ -33,24 +33,32 @@ if TYPE_CHECKING:
 __all__ = [
     "as_created",
     "config_of",
+    "config_said",
     "confirm",
     "cpus_of",
     "decimal",
+    "destroyed",
     "domain_of",
     "ended_in_order",
     "host_at",
+    "interrupted_as",
     "named",
     "pool_of",
     "report",
+    "stays",
     "told",
     "vcpu_of",
     "warn_of_sxp",
+    "xl_conf_of",
 ]
 
 _DECIMAL: Final = re.compile("[0-9]{1,18}")
 
 XL_CONF_VARIABLE: Final = "PYXEN_XL_CONF"
 """The variable with the file of xl's settings, such as ``/etc/xen/xl.conf``, that commands are to honour."""
+
+_STAYS: Final = "what was done until then stays"
+"""What is said of Ctrl-C where nothing is known of what had begun. It holds for all that takes several steps."""
 
 
 @contextlib.contextmanager
@@ -61,11 +69,11 @@ def host_at(uri: str, *, follows: bool = False) -> Iterator[Host]:
         uri: The host.
         follows: Ctrl-C is the usual end of the command, so nothing is said of it.
     """
-    with told(follows=follows), ended_in_order(), connect(uri, xl_conf=_xl_conf(uri)) as host:
+    with told(follows=follows), ended_in_order(), connect(uri, xl_conf=xl_conf_of(uri)) as host:
         yield host
 
 
-def _xl_conf(uri: str, *, on_loss: OnLoss = "warn") -> XlConf | None:
+def xl_conf_of(uri: str, *, on_loss: OnLoss = "warn") -> XlConf | None:
     """Return the settings of xl in the file that the environment names, for a host that has none of its own.
 
     Raises:
@@ -89,7 +97,7 @@ def as_created(config: DomainConfig, uri: str) -> DomainConfig:
 
     The host is asked only if they confine the guest to some of its CPUs.
     """
-    conf = _xl_conf(uri)
+    conf = xl_conf_of(uri)
     if conf is None:
         return config
     nodes: dict[int, tuple[int, ...]] = {}
@@ -101,7 +109,7 @@ def as_created(config: DomainConfig, uri: str) -> DomainConfig:
 
 def warn_of_sxp(uri: str) -> None:
     """Say that a configuration is printed as JSON, if xl.conf asks for the format of xm, which came before xl."""
-    conf = _xl_conf(uri, on_loss="ignore")  # what is lost of it has been said
+    conf = xl_conf_of(uri, on_loss="ignore")  # what is lost of it has been said
     if conf is not None and conf.output_format == "sxp":
         complain(
             'xl.conf says output_format="sxp", xm\'s format, which pyxen does not write; this is JSON: '
@@ -113,7 +121,7 @@ def warn_of_sxp(uri: str) -> None:
 
 @contextlib.contextmanager
 def ended_in_order() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP act as Ctrl-C, so that what has begun is undone; nohup still works."""
+    """Let SIGTERM and SIGHUP act as Ctrl-C, so that operations that have begun are cancelled; nohup still works."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -142,10 +150,40 @@ def told(*, follows: bool = False) -> Iterator[None]:
     except Error as error:
         complain(str(error))
         raise typer.Exit(status_of(error)) from None
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as end:
         if not follows:
-            complain("interrupted: what had begun was cancelled and undone")
+            complain(f"interrupted: {str(end) or _STAYS}")
         raise typer.Exit(ExitStatus.INTERRUPTED) from None
+
+
+@contextlib.contextmanager
+def interrupted_as(outcome: str) -> Iterator[None]:
+    """Have `told` say of Ctrl-C what has become of the work, unless what was interrupted has said it itself.
+
+    Args:
+        outcome: What was undone, and what stays.
+    """
+    try:
+        yield
+    except KeyboardInterrupt as end:
+        raise KeyboardInterrupt(str(end) or outcome) from None
+
+
+def stays(domain: Domain) -> contextlib.AbstractContextManager[None]:
+    """Have `told` say of Ctrl-C that a domain is there that was made before it."""
+    return interrupted_as(f"{named(domain)} was made before, and stays")
+
+
+def destroyed(host: Host, made: Any) -> None:
+    """Destroy a domain whose create succeeded just before Ctrl-C.
+
+    Args:
+        host: Its host.
+        made: The domain, or what else has its domid and uuid.
+    """
+    left = host.domains.get(made.uuid)
+    if left is not None and left.domid == made.domid:
+        left.destroy()
 
 
 def _complain_of(message: Warning | str, *_place: object, **_more: object) -> None:
@@ -222,11 +260,31 @@ def cpus_of(text: str) -> CpuSet:
         raise ConfigError(str(error)) from None
 
 
-def config_of(file: str, overrides: list[str] | None = None) -> DomainConfig:
+def config_said(file: str, settings: Sequence[str] | None) -> DomainConfig:
+    """Read a configuration of which a person writes a file and settings, or only settings, in any order as for xl.
+
+    Args:
+        file: The first word: the file, or a setting in xl's language, which has a ``=`` and is no file that exists.
+        settings: The other words.
+
+    Raises:
+        typer.Exit: The file cannot be read. That is said.
+        ConfigError: It is not a configuration.
+    """
+    words = [*(settings or ())]
+    if "=" not in file or os.path.exists(file):
+        return config_of(file, words)
+    named = next((word for word in words if "=" not in word), None)
+    if named is not None:
+        words.remove(named)
+    return config_of(named, [file, *words])
+
+
+def config_of(file: str | None, overrides: list[str] | None = None) -> DomainConfig:
     """Read a configuration in any format, and say what of it xl would pass over.
 
     Args:
-        file: The file; ``-`` is standard input.
+        file: The file; ``-`` is standard input. None: there are only settings.
         overrides: Settings in xl's language that come after those of the file, as ``memory=512``.
 
     Raises:
@@ -236,21 +294,21 @@ def config_of(file: str, overrides: list[str] | None = None) -> DomainConfig:
     from pyxen import conversion
 
     try:
-        text = read(file)
+        text = b"" if file is None else read(file)
     except OSError as error:
-        complain(said_of(file, error))
+        complain(said_of(str(file), error))
         raise typer.Exit(ExitStatus.USAGE) from None
     spelling = conversion.guess(text)
     if overrides and spelling != "xl":
         raise ConfigError(f"{file} is {spelling}, and only xl's configurations take settings on the command line")
-    source = "<stdin>" if file == "-" else file
+    source = "<stdin>" if file == "-" else file or "settings"
     try:
         config, losses = _read(text, spelling, overrides or (), source)
     except ParseError as error:
         error.source = error.source or source
         raise
     for loss in losses:
-        complain(f"{file}: {loss}", style="bold yellow", label="warning")
+        complain(f"{file or 'settings'}: {loss}", style="bold yellow", label="warning")
     return config
 
 

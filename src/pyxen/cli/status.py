@@ -41,7 +41,7 @@ class ExitStatus(IntEnum):
     DECLINED = 7
     """The question whether to go on was not answered with yes, or there is no terminal for it and no ``--yes``."""
     INTERRUPTED = 130
-    """Ctrl-C, SIGTERM or SIGHUP: what had begun was undone. A command that follows something always ends like this."""
+    """Ctrl-C, SIGTERM or SIGHUP; a message says what was undone or stays. What follows something always ends so."""
     NO_READER = 141
     """Nobody reads the output any more, as in ``pyxen list | head -1``."""
 

@@ -10,7 +10,10 @@ from typing import Annotated, Final
 
 import typer
 
+from pyxen.cli.completion import DEFAULT_URI
 from pyxen.cli.files import complain
+from pyxen.cli.options import Uri
+from pyxen.cli.session import xl_conf_of
 from pyxen.connection import connect
 from pyxen.errors import Error
 from pyxen.supervisor import Brake, Supervisor
@@ -21,6 +24,7 @@ _FAILED = 2
 
 
 def supervise(
+    uri: Uri = "",
     min_uptime: Annotated[
         float, typer.Option(metavar="SECONDS", help="A domain that ran for less is restarted later and later.")
     ] = 10.0,
@@ -49,7 +53,7 @@ def supervise(
     logging.getLogger("pyxen.supervisor").setLevel(logging.WARNING if quiet else logging.INFO)
     try:
         brake = Brake(min_uptime=min_uptime, first_delay=first_delay, max_delay=max_delay)
-        with connect() as host:
+        with connect(uri or DEFAULT_URI, xl_conf=xl_conf_of(uri or DEFAULT_URI)) as host:
             supervisor = Supervisor(host, brake=brake, dump_dir=dump_dir)
             _stop_on_signals(supervisor)
             supervisor.run()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from pyxen._durations import LONGEST_WAIT
-from pyxen.cli.options import AsJson, Uri
+from pyxen.cli.options import AsJson, Uri, seconds
 from pyxen.cli.output import document, is_terminal, render, table
 from pyxen.cli.session import host_at
 from pyxen.records.stats import DomainRates
@@ -50,7 +50,9 @@ _KEYS: Final[dict[Order, Callable[[DomainRates], tuple[float | str, ...]]]] = {
 
 def top(
     uri: Uri = "",
-    delay: Annotated[float, typer.Option("--delay", "-d", metavar="SECONDS", min=0.01, help="Between samples.")] = 1.0,
+    delay: Annotated[
+        float, typer.Option("--delay", "-d", metavar="SECONDS", min=0.01, callback=seconds, help="Between samples.")
+    ] = 1.0,
     iterations: Annotated[
         int | None, typer.Option("--iterations", "-i", min=1, help="How many samples. Default: until Ctrl-C.")
     ] = None,

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any, Final
+from functools import partial
+from typing import Annotated, Final
 
 import typer
 
 from pyxen.cli.options import AsJson, DomainName, Timeout, Uri
 from pyxen.cli.output import say
 from pyxen.cli.progress import carry_out
-from pyxen.cli.session import config_of, domain_of, host_at, report
-from pyxen.cli.viewer import Autopass, Vnc, needed_viewer, open_viewer
+from pyxen.cli.session import config_of, destroyed, domain_of, host_at, report, stays
+from pyxen.cli.viewer import OpenAutopass, Vnc, check_screen, needed_viewer, open_viewer
 from pyxen.config import DomainConfig
 from pyxen.domain import Domain
 from pyxen.remus import RemusOptions
@@ -73,7 +74,7 @@ def restore(
     *,
     paused: Annotated[bool, typer.Option("--paused", "-p", help="Leave it paused.")] = False,
     vnc: Vnc = False,
-    autopass: Autopass = False,
+    autopass: OpenAutopass = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Do not print the domid.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -86,27 +87,25 @@ def restore(
     if len(files) > 2:
         raise typer.BadParameter("takes a saved domain, and before it a configuration")
     with host_at(uri) as host:
-        if vnc:
-            needed_viewer()
         config = config_of(files[0]) if len(files) == 2 else None
-
-        def undo(made: Any) -> None:
-            left = host.domains.get(made.uuid)
-            if left is not None and left.domid == made.domid:
-                left.destroy()
+        if vnc or autopass:
+            needed_viewer()
+            if config is not None:  # else it is in the file, on the host
+                check_screen(config)
 
         domain = carry_out(
             f"restore {files[-1]}",
             lambda: host.begin.restore(files[-1], config, paused=paused, timeout=timeout),
-            undo=undo,
+            undo=partial(destroyed, host),
         )
-        if domain.name is None:
-            domain.info()  # which tells its name
-        report(domain, as_json=as_json)
-        if not (as_json or quiet):
-            say(domain.name, "has domid", domain.domid)
-        if vnc:
-            open_viewer(domain, uri, autopass=autopass)
+        with stays(domain):
+            if domain.name is None:
+                domain.info()  # which tells its name
+            report(domain, as_json=as_json)
+            if not (as_json or quiet):
+                say(domain.name, "has domid", domain.domid)
+            if vnc or autopass:
+                open_viewer(domain, uri, autopass=autopass)
 
 
 def migrate(
@@ -206,7 +205,8 @@ def remus(
         to: str | list[str] | None = host_name
         if host_name is not None and ssh is not None:
             to = _over(ssh, host_name, f"{_RECEIVER} -r")
-        found.remus(to, options, timeout=timeout)
+        begin = found.begin
+        carry_out(None, lambda: begin.remus(to, options, timeout=timeout))
         report(found, as_json=as_json)
 
 

@@ -9,7 +9,7 @@ import typer
 
 from pyxen.cli.attaching import Words, attach, attach_command, detach, detach_command
 from pyxen.cli.completion import devices
-from pyxen.cli.options import AsJson, DomainName, Timeout, Uri
+from pyxen.cli.options import AsJson, DetachTimeout, DomainName, Timeout, Uri
 from pyxen.cli.output import document, table
 from pyxen.cli.session import domain_of, host_at
 from pyxen.config import UsbCtrl, UsbDev
@@ -102,7 +102,7 @@ def usbdev_detach(
     ],
     port: Annotated[int, typer.Argument(metavar="PORT", min=1, max=31, help="Its port there, as usb-list shows it.")],
     uri: Uri = "",
-    timeout: Timeout = None,
+    timeout: DetachTimeout = None,
     *,
     as_json: AsJson = False,
 ) -> None:

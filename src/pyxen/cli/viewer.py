@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -12,14 +13,16 @@ from urllib.parse import urlsplit
 
 import typer
 
+from pyxen.cli.files import complain
 from pyxen.cli.options import AsJson, DomainName, Uri
 from pyxen.cli.output import document, say
-from pyxen.cli.session import domain_of, host_at
+from pyxen.cli.session import domain_of, host_at, told
+from pyxen.config import DomainConfig, DomainType
 from pyxen.domain import Domain
-from pyxen.errors import FileMissing, NotFound
+from pyxen.errors import ConfigError, Error, FileMissing, NotFound, OperationFailed
 from pyxen.records.endpoints import VncEndpoint
 
-__all__ = ["COMMANDS", "Autopass", "Vnc", "needed_viewer", "open_viewer", "server_of"]
+__all__ = ["COMMANDS", "OpenAutopass", "Vnc", "check_screen", "needed_viewer", "open_viewer", "server_of"]
 
 PROGRAM: Final = "VNCVIEWER"
 """Environment variable with the name of the viewer."""
@@ -39,6 +42,11 @@ _PAUSE: Final = 0.1
 
 Autopass = Annotated[
     bool, typer.Option("--vncviewer-autopass", "--autopass", "-A", help="Give the viewer the password, on its input.")
+]
+
+OpenAutopass = Annotated[
+    bool,
+    typer.Option("--vncviewer-autopass", "--autopass", "-A", help="Open a VNC viewer, and give it the password."),
 ]
 
 Vnc = Annotated[bool, typer.Option("--vncviewer", "--vnc", "-V", help="Open a VNC viewer on its screen.")]
@@ -71,7 +79,8 @@ def vncviewer(
             say(_shown(vnc))
             return
         program, place = needed_viewer(), _place(uri, vnc)
-    viewer = _start(program, place, vnc.password if autopass else None)
+    with told():
+        viewer = _start(program, place, vnc.password if autopass else None)
     raise typer.Exit(_status(viewer.wait()))
 
 
@@ -113,15 +122,27 @@ def _missing(name: str) -> NoReturn:
     )
 
 
+def check_screen(config: DomainConfig) -> None:
+    """See that a domain will have a VNC server, before it is created.
+
+    Raises:
+        ConfigError: It will have none.
+    """
+    servers = [config.vnc] if config.type is DomainType.HVM else [each.vnc for each in config.vfbs]
+    if all(server.enable is False for server in servers):  # libxl's default is that there is one
+        raise ConfigError(f"{config.name} has no screen for a VNC viewer: its configuration needs vnc=1 or a vfb")
+
+
 def open_viewer(domain: Domain, uri: str, *, autopass: bool) -> None:
     """Open a viewer on the screen of a domain that has just been created, and do not wait for it.
 
-    Raises:
-        NotFound: The domain has no VNC server.
-        FileMissing: The viewer is not installed.
+    The domain is there, so that it is no failure if its screen cannot be seen: that is said as a warning.
     """
-    program, vnc = needed_viewer(), server_of(domain, patience=_PATIENCE)
-    _start(program, _place(uri, vnc), vnc.password if autopass else None, apart=True).wait()
+    try:
+        program, vnc = needed_viewer(), server_of(domain, patience=_PATIENCE)
+        _start(program, _place(uri, vnc), vnc.password if autopass else None, apart=True).wait()
+    except Error as error:
+        complain(f"no viewer was opened: {error}", style="bold yellow", label="warning")
 
 
 def _start(program: str, place: str, password: str | None, *, apart: bool = False) -> subprocess.Popen[bytes]:
@@ -132,15 +153,22 @@ def _start(program: str, place: str, password: str | None, *, apart: bool = Fals
         place: The address of the server.
         password: What it reads as the password; None: it asks.
         apart: In a session of its own, without this terminal.
+
+    Raises:
+        OperationFailed: It cannot be run.
     """
     command = [program, place, *(["-autopass"] if password is not None else [])]
     if apart:  # as the child of no program: it outlives this one
         command = ["/bin/sh", "-c", _APART, "sh", *command]
     nowhere = subprocess.DEVNULL if apart else None
     stdin = subprocess.PIPE if password is not None else nowhere
-    viewer = subprocess.Popen(command, stdin=stdin, stdout=nowhere, stderr=nowhere, start_new_session=apart)
+    try:
+        viewer = subprocess.Popen(command, stdin=stdin, stdout=nowhere, stderr=nowhere, start_new_session=apart)
+    except OSError as error:
+        message = f"{program} cannot be run: {error.strerror}: name another viewer in ${PROGRAM}"
+        raise OperationFailed(message, operation="vncviewer") from None
     if viewer.stdin is not None and password is not None:
-        with viewer.stdin as pipe:
+        with contextlib.suppress(BrokenPipeError), viewer.stdin as pipe:  # it has ended: its status says why
             pipe.write(f"{password}\n".encode("utf-8", "surrogateescape"))
     return viewer
 

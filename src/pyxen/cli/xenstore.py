@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from pyxen.cli.files import write
-from pyxen.cli.options import AsJson, Uri, Yes
+from pyxen.cli.options import AsJson, Uri, Yes, timeout_option
 from pyxen.cli.output import cell, document, lines, say
 from pyxen.cli.session import confirm, host_at
 from pyxen.errors import InvalidArgument, NodeNotFound
@@ -139,9 +139,7 @@ def watch(
     paths: Paths,
     uri: Uri = "",
     count: Annotated[int | None, typer.Option("--count", "-n", min=1, help="End after so many changes.")] = None,
-    timeout: Annotated[
-        float | None, typer.Option("--timeout", metavar="SECONDS", min=0.0, help="Give up after this time.")
-    ] = None,
+    timeout: Annotated[float | None, timeout_option("Give up after this time.")] = None,
     *,
     as_json: AsJson = False,
 ) -> None:

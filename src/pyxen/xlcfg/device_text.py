@@ -37,12 +37,17 @@ def read_device(kind: type[D], text: str, on_loss: OnLoss) -> D:
 def read_arguments(kind: type[D], arguments: Sequence[str]) -> D:
     """Read a device from the arguments of a command such as ``xl block-attach``.
 
+    What is a list in a configuration, such as a sound card, has its strings as arguments, or is one list in brackets.
+
     Raises:
         ParseError: xl would refuse them, or ignore a word of them in a configuration file.
     """
     try:
         if issubclass(kind, Disk):
             return _read(kind, lambda note: read_disk_arguments(arguments, note), "raise")
+        grammar = _grammar(kind)
+        if grammar.key in _LISTS and not (len(arguments) == 1 and arguments[0].lstrip().startswith("[")):
+            return _read(kind, lambda note: grammar.read([_string(each) for each in arguments], note), "raise")
         return read_device(kind, ",".join(arguments), "raise")
     except LossyConversion as error:
         key = _grammar(kind).key
@@ -75,11 +80,16 @@ def _grammar(kind: type[Device]) -> Grammar:
     raise ConfigError(f"{kind.__name__} has no text in xl.cfg; these classes have one: {names}")
 
 
-def _item(key: str, text: object) -> Any:
+def _string(text: object) -> str:
     if not isinstance(text, str):
         raise SpecError(f"a string is needed, not {'None' if text is None else type(text).__name__}")
     if "\0" in text:
         raise SpecError("an xl configuration cannot hold a NUL character")
+    return text
+
+
+def _item(key: str, text: object) -> Any:
+    text = _string(text)
     if key not in _LISTS:
         return text
     before = f"{key} = "

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
+import shlex
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
@@ -220,3 +222,43 @@ def test_names_that_look_like_options(host: FakeHost, done: Done) -> None:
         host.create(WEB.replace(name=name, uuid=UUID(int=50 + number), disks=(), vifs=()))
     assert done("domid", "--", "-f") == "2\n"
     assert done("domname", "--", "--help") == "--help\n"
+
+
+NOT_RUN = {
+    "completion",
+    "config apply",
+    "config diff",
+    "config-update",
+    "console",
+    "convert",
+    "create",
+    "devd",
+    "dmesg",
+    "doctor",
+    "events",
+    "exporter",
+    "image cloud",
+    "image distribution",
+    "lint",
+    "migrate",
+    "migrate-receive",
+    "remus",
+    "serve",
+    "supervise",
+    "xenstore watch",
+    *(name for name in EVERY if name.startswith(("autostart ", "volume "))),
+}
+"""Commands that run on, and those whose examples need files or another host."""
+
+
+@pytest.mark.parametrize("name", sorted(EVERY.keys() - NOT_RUN))
+def test_every_example_is_carried_out_or_refused_for_what_the_host_lacks(host: FakeHost, run: Run, name: str) -> None:
+    """No example is wrongly written: status 2 says that."""
+    host.create(DomainConfig("vtpmmgr", type="pvh", kernel="/boot/vmlinuz", memory=64))
+    host.create(DomainConfig("pc", type="hvm", memory=64, disks=[Disk("/srv/a.iso", vdev="hdc", cdrom=True)]))
+    (line,) = re.findall(r"^ *Example: (.*)$", EVERY[name].__doc__ or "", re.MULTILINE)
+    result = run(*shlex.split(line)[1:])
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    assert result.exit_code != 2, result.stderr
+    if name.endswith("-attach") and name not in {"pci-attach", "usbctrl-attach", "usbdev-attach", "psr-cmt-attach"}:
+        assert (result.exit_code, result.stderr) == (0, "")

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from pyxen import libvirtxml, libxljson, xlcfg
 from pyxen.testing import FakeHost
 from tests.unit.cli.conftest import Run
 
@@ -86,3 +87,23 @@ def test_what_cannot_be_enabled(run: Run, config: Path, settings: str, tmp_path:
     assert (result.exit_code, "move it away" in result.stderr) == (2, True)
     assert own.exists()
     assert run("autostart", "list", "--settings", "/nonexistent").exit_code == 2
+
+
+def test_what_would_not_start_is_not_enabled(
+    run: Run, config: Path, settings: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    read = xlcfg.load(config)
+    (tmp_path / "dom.xml").write_text(libvirtxml.dumps(read, on_loss="ignore"))
+    (tmp_path / "dom.json").write_text(libxljson.dumps(read, on_loss="ignore"))
+    (tmp_path / ".hid.cfg").write_text(config.read_text())
+    for name, said in (
+        ("dom.xml", "dom.xml is libvirt-xml, and the start reads xl's configurations only: pyxen convert makes one"),
+        ("dom.json", "dom.json is json, and the start reads xl's configurations only: pyxen convert makes one"),
+        (".hid.cfg", ".hid.cfg: the start passes over hidden files: rename it"),
+        ("-", "standard input is gone at the next start: write the configuration to a file, and enable that"),
+    ):
+        result = run("autostart", "enable", name, "--settings", settings, input=config.read_text())
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert said in result.stderr
+    assert not (tmp_path / "auto").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import threading
 import time
@@ -304,3 +305,87 @@ def test_where_the_viewer_connects_to(uri: str, vnc: VncEndpoint, place: str) ->
             _place(uri, vnc)
     else:
         assert _place(uri, vnc) == place
+
+
+@pytest.mark.usefixtures("viewer")
+@pytest.mark.parametrize("command", [["create", "-V"], ["create", "-A"], ["create", "-c", "-V"]])
+def test_a_guest_without_a_screen_is_not_created_for_a_viewer(
+    host: FakeHost, run: Run, config: Path, command: list[str]
+) -> None:
+    for text in (config.read_text(), 'name = "web2"\ntype = "hvm"\nmemory = 64\nvnc = 0\n'):
+        config.write_text(text)
+        result = run(*command, str(config))
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert "web2 has no screen for a VNC viewer: its configuration needs vnc=1 or a vfb" in result.stderr
+        assert "web2" not in host.domains
+
+
+@pytest.mark.usefixtures("viewer")
+def test_a_screen_that_does_not_come_is_a_warning(
+    host: FakeHost, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("pyxen.cli.viewer._PATIENCE", 0.0)
+    host.domains["web1"].save(tmp_path / "web1.save")
+    result = run("restore", "-V", str(tmp_path / "web1.save"))
+    assert (result.exit_code, result.stdout) == (0, "web1 has domid 2\n")
+    assert result.stderr.startswith("warning: no viewer was opened: ")
+    assert "has no VNC server" in result.stderr
+    assert "web1" in host.domains
+
+
+def test_the_password_alone_opens_the_viewer(run: Run, viewer: Callable[[], list[str]], tmp_path: Path) -> None:
+    file = tmp_path / "hvm2.cfg"
+    file.write_text('name = "hvm2"\ntype = "hvm"\nmemory = 64\nvnc = 1\nvncpasswd = "s3cret"\n')
+    assert run("create", "-A", str(file)).exit_code == 0
+    assert viewer() == ["127.0.0.1::5900 -autopass", "s3cret"]
+
+
+def test_a_viewer_that_cannot_be_run(host: FakeHost, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    program = tmp_path / "viewer"
+    program.write_text("echo hello\n")  # nothing says which program runs it
+    program.chmod(0o755)
+    monkeypatch.setenv("VNCVIEWER", str(program))
+    screen(host)
+    result = run("vncviewer", "hvm1")
+    assert (result.exit_code, isinstance(result.exception, SystemExit)) == (1, True)
+    assert f"{program} cannot be run: Exec format error: name another viewer in $VNCVIEWER" in result.stderr
+
+
+def test_a_viewer_that_reads_no_password(
+    host: FakeHost, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    program = tmp_path / "viewer"
+    program.write_text("#!/bin/sh\nexec <&-\nexit 9\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("VNCVIEWER", str(program))
+    screen(host, passwd="p" * 8)
+    started = subprocess.Popen
+
+    class Ended(started):  # type: ignore[misc,valid-type]  # a class that is known only here
+        """A program that has ended before anything is written to it."""
+
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            self.wait()
+
+    monkeypatch.setattr("pyxen.cli.viewer.subprocess.Popen", Ended)
+    result = run("vncviewer", "-A", "hvm1")
+    assert (result.exit_code, result.output) == (9, "")
+
+
+@pytest.mark.parametrize("command", [["create"], ["create", "-q"], ["create", "-n"]])
+def test_a_create_without_a_file(host: FakeHost, run: Run, command: list[str]) -> None:
+    result = run(*command, 'name="web2"', 'type="pvh"', 'kernel="/boot/vmlinuz"', "memory=64")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert ("web2" in host.domains) == ("-n" not in command)
+
+
+def test_settings_may_precede_the_file(host: FakeHost, done: Done, config: Path) -> None:
+    done("create", "memory=96", str(config), 'name="web3"')
+    assert host.domains["web3"].config().memory == 96
+
+
+def test_a_create_of_nothing(run: Run, config: Path) -> None:
+    assert run("create").exit_code == 2
+    result = run("create", str(config), str(config))
+    assert (result.exit_code, "is not a setting" in result.stderr) == (2, True)

@@ -118,3 +118,44 @@ def test_discs(host: FakeHost, done: Done) -> None:
 def test_channels(done: Done, told: Told) -> None:
     assert done("channel-list", "web1").split() == ["Idx", "Name", "Connection", "Path"]
     assert told("channel-list", "web1") == []
+
+
+CARD = ["CARD, short-name=Main, sample-formats=s16_le;s8;u32_be", "PCM, name=Main"]
+STREAMS = ["STREAM, unique-id=0, type=p", "STREAM, unique-id=1, type=c, channels-max=2"]
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        ["CARD,short-name=Main"],
+        ["CARD, short-name=Main"],
+        [*CARD, *STREAMS],
+        ['["CARD, short-name=Main", "PCM, name=Main"]'],
+    ],
+)
+def test_sound_cards(host: FakeHost, done: Done, told: Told, spec: list[str]) -> None:
+    told("vsnd-attach", "web1", *spec)
+    (card,) = host.domains["web1"].config().vsnds
+    assert card.short_name == "Main"
+    if len(spec) > 1:
+        assert [(pcm.name, [stream.unique_id for stream in pcm.streams]) for pcm in card.pcms] == [("Main", ["0", "1"])]
+    assert len(told("vsnd-list", "web1")) == 1
+    done("vsnd-detach", "web1", "0")
+
+
+@pytest.mark.parametrize("spec", [["CARD, colour=red"], ["LOUD"], ['["CARD"'], ["CARD, short-name=\0"]])
+def test_what_is_no_sound_card(run: Run, spec: list[str]) -> None:
+    result = run("vsnd-attach", "web1", *spec)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith("error: ")
+    assert "vsnd: " in result.stderr
+
+
+def test_a_vtpm_by_its_uuid(host: FakeHost, done: Done, run: Run) -> None:
+    uuid = "6b0a4a0c-5e0a-4d2c-9d51-8a8a4b1d4c11"
+    done("vtpm-attach", "web1", "backend=Domain-0", f"uuid={uuid}")
+    other = run("vtpm-detach", "web1", uuid.replace("6", "7"))
+    assert (other.exit_code, other.stdout) == (3, "")
+    done("vtpm-detach", "web1", uuid)
+    assert host.domains["web1"].config().vtpms == ()
+    assert run("vkb-detach", "web1", uuid).exit_code == 2

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import signal
+import socket
 import subprocess
 import sys
 import urllib.request
@@ -15,6 +17,7 @@ import pyxen
 from pyxen import Host
 from pyxen.cli.app import app
 from pyxen.errors import NotOnXen
+from tests.waiting import until
 
 COMMAND = [sys.executable, "-c", "from pyxen.cli import main; raise SystemExit(main())", "exporter"]
 HIDING = (
@@ -102,3 +105,27 @@ def test_the_library_does_not_load_the_metrics() -> None:
     code = "import sys, pyxen; assert 'prometheus_client' not in sys.modules and 'pyxen.metrics' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
     assert not hasattr(pyxen, "HostCollector")
+
+
+@pytest.mark.parametrize("to", ["/dev/full", "/dev/null", "&-"])
+def test_messages_that_go_nowhere(to: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    line = f'exec "$@" --uri memory:/// --listen 127.0.0.1:{port} 2>{to}'
+    with subprocess.Popen(["sh", "-c", line, "sh", *COMMAND]) as process:
+        try:
+
+            def answers() -> bool:
+                assert process.poll() is None, "it has ended"
+                with (
+                    contextlib.suppress(OSError),
+                    urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as answer,
+                ):
+                    return b"\nxen_up 1.0\n" in answer.read()
+                return False
+
+            until(answers, "it does not serve")
+            process.terminate()
+            assert process.wait(60) == 0
+        finally:
+            process.kill()

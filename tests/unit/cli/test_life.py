@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from pyxen import DomainConfig, DomainState, InvalidState, OperationTimeout
+from pyxen.cli.app import app
 from pyxen.testing import FakeHost
-from tests.unit.cli.conftest import Run
+from tests.unit.cli.conftest import WEB, Run
+from tests.waiting import until
 
 Told = Callable[..., Any]
 
@@ -207,3 +210,46 @@ def test_a_failure_of_the_library_is_said(host: FakeHost, run: Run) -> None:
     result = run("destroy", "-y", "web1")
     assert result.exit_code == 1
     assert result.stderr == "error: destroy 1: it is \\x1b[2Jbusy\n"
+
+
+@pytest.fixture
+def pooled() -> Iterator[FakeHost]:
+    """A host with web1, and with two guests that a pool keeps ready."""
+    config = DomainConfig("sand", type="pvh", kernel="/boot/vmlinuz", memory=64)
+    with FakeHost(time="real") as host, host.standing_in():
+        host.create(WEB)
+        until(lambda: host.guest("web1").booted, "web1 has not booted")
+        with host.pool(config, size=2) as pool:
+            pool.wait(2, timeout=60)
+            yield host
+
+
+@pytest.mark.parametrize("command", [["shutdown", "--all"], ["reboot", "--all"], ["autostart", "stop"]])
+@pytest.mark.usefixtures("pooled")
+def test_the_guests_of_a_pool_are_left_to_it(command: list[str], tmp_path: Path) -> None:
+    settings = tmp_path / "xendomains"
+    settings.write_text("XENDOMAINS_SAVE=\nXENDOMAINS_MIGRATE=\nXENDOMAINS_SYSRQ=\nXENDOMAINS_SHUTDOWN=--wait\n")
+    more = ["--settings", str(settings)] if command[0] == "autostart" else []
+    asked = CliRunner().invoke(app, [*command, *more])
+    assert asked.exit_code == 7
+    assert "1 guests: web1 (domid 1)?" in asked.stderr
+    result = CliRunner().invoke(app, [*command, *more, "-y", "--json"])
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert [each["name"] for each in json.loads(result.stdout)] == ["web1"]
+
+
+@pytest.mark.parametrize(("arguments", "status"), [(["--all", "-y"], 0), (["web1"], 3)])
+def test_a_guest_that_ends_meanwhile(
+    host: FakeHost, run: Run, monkeypatch: pytest.MonkeyPatch, arguments: list[str], status: int
+) -> None:
+    begin = type(host.domains["web1"].begin)
+    real = begin.shutdown
+
+    def shutdown(self: Any, **options: Any) -> Any:
+        host.domains["web1"].destroy()
+        return real(self, **options)
+
+    monkeypatch.setattr(begin, "shutdown", shutdown)
+    result = run("shutdown", "--wait", *arguments)
+    assert result.exit_code == status
+    assert (result.stderr == "") == (status == 0)

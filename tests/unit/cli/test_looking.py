@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 from uuid import UUID
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from pyxen import DomainConfig, Vnc
 from pyxen.cli.app import app
+from pyxen.cli.options import seconds
 from pyxen.testing import FakeHost
 from tests.unit.cli.conftest import WEB, Run
 
@@ -153,3 +156,21 @@ def test_top_once() -> None:
 def test_top_for_programs_has_a_line_a_sample(done: Done) -> None:
     documents = [json.loads(line) for line in done("top", "-i", "2", "-d", "0.01", "--json").splitlines()]
     assert len(documents) == 2
+
+
+def test_one_figure_of_the_host(host: FakeHost, done: Callable[..., str], run: Run) -> None:
+    assert done("info", "nr_cpus") == f"{host.info().nr_cpus}\n"
+    assert done("info", "free_memory") == f"{host.info().free_memory_kib // 1024}\n"
+    result = run("info", "free_memoyr")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "free_memory" in result.stderr
+    assert run("info", "nr_cpus", "--json").exit_code == 2
+    assert run("info", "nr_cpus", "-n").exit_code == 2
+
+
+@pytest.mark.parametrize("command", ["top --once -d nan", "events --timeout nan", "xenstore watch / --timeout nan"])
+def test_nan_is_no_number_of_seconds(run: Run, command: str) -> None:
+    result = run(*command.split())
+    assert (result.exit_code, isinstance(result.exception, SystemExit)) == (2, True)
+    with pytest.raises(typer.BadParameter, match="nan is not a number of seconds"):  # click refuses it by itself
+        seconds(math.nan)

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pyxen import DeviceTree, Domain, PsrAllocation, PsrEvent, PsrKind, PsrMonitoring, PsrSample, RemusOptions
+from pyxen import (
+    DeviceTree,
+    Domain,
+    DomainConfig,
+    PsrAllocation,
+    PsrEvent,
+    PsrKind,
+    PsrMonitoring,
+    PsrSample,
+    RemusOptions,
+)
+from pyxen.begin import DomainOperations
 from pyxen.errors import InvalidState
 from pyxen.host import Host
+from pyxen.operation import Operation
 from pyxen.testing import FakeHost
 from tests.unit.cli.conftest import Run
 
@@ -31,6 +44,8 @@ def test_the_security_policy(host: FakeHost, done: Done, told: Told, run: Run) -
 
 
 def test_labels_in_words(host: FakeHost, done: Done, told: Told) -> None:
+    assert done("list", "-Z").splitlines()[1].split()[-1] == "-"  # without Flask, as xl has it
+    assert told("list", "-Z")[1]["label"] is None
     host.enable_flask({info.ssidref: "system_u:system_r:domU_t" for info in host.list()})
     assert done("list", "-Z").splitlines()[1].split()[-1] == "system_u:system_r:domU_t"
     assert told("list", "-Z")[1]["label"] == "system_u:system_r:domU_t"
@@ -49,6 +64,18 @@ def test_uuids_and_shared_memory(host: FakeHost, done: Done, told: Told) -> None
     assert [each["uuid"] for each in told("vm-list")] == [uuid]
     assert done("sharing", "web1").splitlines()[1].split() == ["web1", "1", "512", "0"]
     assert [each["shared_kib"] for each in told("sharing")] == [0, 0]
+
+
+def test_uuids_are_those_of_guests(host: FakeHost, told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    host.create(DomainConfig("web2", type="pvh", kernel="/boot/vmlinuz", memory=64))
+    backend = type(host.domains._backend)  # what all lists come from
+    real = backend.list
+    monkeypatch.setattr(
+        backend,
+        "list",
+        lambda self: [dataclasses.replace(info, stubdomain_of=2) if info.domid == 1 else info for info in real(self)],
+    )
+    assert [each["name"] for each in told("vm-list")] == ["web2"]
 
 
 def test_a_button(done: Done, run: Run) -> None:
@@ -86,12 +113,15 @@ def test_a_domid_that_is_kept(host: FakeHost, done: Done, tmp_path: Path, config
 def test_remus(run: Run, monkeypatch: pytest.MonkeyPatch, arguments: list[str], to: Any, options: RemusOptions) -> None:
     asked: list[tuple[Any, ...]] = []
 
-    def remus(domain: Domain, *arguments: Any, timeout: float | None = None) -> None:
-        asked.append((domain.name, *arguments, timeout))
+    def remus(_domain: Any, *arguments: Any, timeout: float | None = None) -> Operation[None]:
+        asked.append((*arguments, timeout))
+        operation: Operation[None] = Operation("remus")
+        operation.set_result(None)
+        return operation
 
-    monkeypatch.setattr(Domain, "remus", remus)
+    monkeypatch.setattr(DomainOperations, "remus", remus)
     assert run("remus", "web1", *arguments).exit_code == 0
-    assert asked == [("web1", to, options, None)]
+    assert asked == [(to, options, None)]
 
 
 def test_what_remus_refuses(run: Run) -> None:

@@ -146,3 +146,125 @@ def test_pools_that_cannot_be(host: FakeHost, run: Run, settings: list[str], sai
     assert said in result.stderr
     assert len(host.cpupools) == 1
     assert json.loads(run("cpupool-list", "--json").stdout)
+
+
+@pytest.fixture
+def real(host: FakeHost, done: Done) -> FakeHost:
+    """The host with web1 in a pool whose scheduler is rtds."""
+    host.cpupools[0].remove_cpus("3")
+    host.cpupools.create("real", cpus="3", scheduler="rtds")
+    done("cpupool-migrate", "web1", "real")
+    return host
+
+
+FIRST = ["-v", "0", "-p", "20000", "-b", "5000", "-e", "1"]
+SECOND = ["-v", "1", "-p", "30000", "-b", "15000", "-e", "0"]
+
+
+def test_several_vcpus_at_once(real: FakeHost, done: Done, told: Told) -> None:
+    done("sched-rtds", "-d", "web1", *FIRST, *SECOND)
+    web = real.domains["web1"]
+    shares = [web.scheduler(vcpu=number) for number in (0, 1)]
+    assert [(one.period, one.budget, one.extratime) for one in shares] == [(20000, 5000, True), (30000, 15000, False)]
+    rows = [
+        {"domid": 1, "name": "web1", "vcpu": 0, "period": 20000, "budget": 5000, "extratime": True},
+        {"domid": 1, "name": "web1", "vcpu": 1, "period": 30000, "budget": 15000, "extratime": False},
+    ]
+    assert told("sched-rtds", "-d", "web1", "-v", "all") == told("sched-rtds", "-d", "web1", "-v", "0", "-v", "1")
+    assert told("sched-rtds", "-d", "web1", "-v", "all") == rows
+    assert told("sched-rtds", "-d", "web1", "-v", "1") == rows[1:]
+    (pool,) = told("sched-rtds", "-v", "all")
+    assert (pool["pool"], pool["domains"]) == (1, rows)
+    table = [line.split() for line in done("sched-rtds", "-v", "all").splitlines()]
+    assert table[1:] == [
+        ["Name", "ID", "VCPU", "Period", "Budget", "Extratime"],
+        ["web1", "1", "0", "20000", "5000", "1"],
+        ["web1", "1", "1", "30000", "15000", "0"],
+    ]
+    assert told("sched-rtds", "-d", "web1")[0].keys() == {"domid", "name", "period", "budget", "extratime"}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["-d", "web1", *FIRST, "-v", "1"],
+        ["-d", "web1", *FIRST, "-p", "1000"],
+        ["-d", "web1", "-v", "all", "-v", "0", "-p", "20000"],
+        ["-d", "web1", "-v", "all", "-p", "20000", "-p", "30000"],
+        ["-d", "web1", "-p", "20000", "-p", "30000"],
+        FIRST,
+        ["-v", "0"],
+        ["-v", "all", "-b", "1000"],
+        ["-d", "web1", "-c", "real"],
+        ["-v", "all", "-c", "real"],
+        ["-p", "20000", "-c", "real"],
+        ["-d", "web1", *FIRST, "-e", "2"],
+    ],
+)
+def test_shares_of_vcpus_that_are_refused(real: FakeHost, run: Run, arguments: list[str]) -> None:
+    before = real.domains["web1"].scheduler(vcpu=0)
+    result = run("sched-rtds", *arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert real.domains["web1"].scheduler(vcpu=0) == before
+
+
+@pytest.mark.parametrize("command", ["sched-credit", "sched-credit2"])
+@pytest.mark.parametrize("arguments", [["-d", "web1", "-w", "512"], ["-d", "web1"], ["-w", "512"]])
+def test_a_domain_and_a_pool_do_not_go_together(host: FakeHost, run: Run, command: str, arguments: list[str]) -> None:
+    for pool in ("nosuchpool", "0"):
+        result = run(command, *arguments, "-p", pool)
+        assert (result.exit_code, result.stdout) == (2, "")
+    assert host.domains["web1"].scheduler().weight == 256
+
+
+def test_the_pool_whose_parameters_are_meant(host: FakeHost, done: Done, told: Told, run: Run) -> None:
+    host.cpupools[0].remove_cpus("2-3")
+    host.cpupools.create("more", cpus="3", scheduler="credit2")
+    host.cpupools.create("real", cpus="2", scheduler="rtds")
+    assert [each["pool"] for each in told("sched-credit2", "-s")] == [0]
+    done("sched-credit2", "-s", "-r", "2000")
+    assert [each["parameters"]["ratelimit_us"] for each in told("sched-credit2", "-s")] == [2000]
+    assert [each["pool"] for each in told("sched-credit2", "-s", "-p", "more")] == [1]
+    for pool in ("real", "0"):
+        result = run("sched-credit", "-s", "-p", pool)
+        assert (result.exit_code, "has the scheduler" in result.stderr) == (1, True)
+
+
+def test_a_pool_that_would_be_made(host: FakeHost, done: Done, told: Told, run: Run, tmp_path: Path) -> None:
+    host.cpupools[0].remove_cpus("2-3")
+    file = tmp_path / "batch"
+    file.write_text('cpus = "2-3"\n')
+    shown = [line.split(":") for line in done("cpupool-create", "-n", str(file)).splitlines()]
+    assert [(what, value.strip()) for what, value in shown] == [
+        ("cpupool name", "batch"),
+        ("scheduler", host.info().xen_scheduler),
+        ("number of cpus", "2"),
+    ]
+    assert told("cpupool-create", "-n", 'sched="rtds"', str(file)) == {
+        "name": "batch",
+        "cpus": "2-3",
+        "scheduler": "rtds",
+    }
+    assert run("cpupool-create", str(file), str(file)).exit_code == 2
+    assert len(host.cpupools) == 1
+    assert told("cpupool-create", 'sched="rtds"', str(file))["name"] == "batch"
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (['name="zz"', 'cpus="0-99"'], "99"),
+        (['name="zz"', 'cpus="0"'], "0"),
+        (['name="zz"', 'nodes="7"'], "7"),
+        (['name="Pool-0"'], "Pool-0"),
+    ],
+)
+def test_a_pool_that_cannot_be_made_is_refused_by_the_dry_run_too(
+    host: FakeHost, run: Run, settings: list[str], said: str
+) -> None:
+    host.cpupools[0].remove_cpus("2-3")
+    for dry in ([], ["-n"]):
+        result = run("cpupool-create", *dry, *settings)
+        assert (result.exit_code, result.stdout) in {(1, ""), (2, ""), (3, "")}
+        assert said in result.stderr
+    assert len(host.cpupools) == 1
