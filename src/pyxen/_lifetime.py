@@ -6,6 +6,7 @@ import _thread
 import atexit
 import sys
 import warnings
+from collections.abc import Callable
 
 from pyxen._copies.pool_keeper import Keeper
 from pyxen.backends.base import Backend
@@ -17,12 +18,17 @@ __all__ = ["Lifetime"]
 class Lifetime:
     """Closes the backend of a host, for both APIs. A closing that was interrupted is gone on with by the next one.
 
+    Args:
+        backend: The backend.
+        settle: Called before anything is closed: ends what only an open backend can undo. It may be called again.
+
     Attributes:
         open: True until the closing of the host begins.
     """
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, settle: Callable[[], object] = lambda: None) -> None:
         self._backend = backend
+        self._settle = settle
         self.open = True
         self._closed = False
         self._keepers: set[Keeper] = set()
@@ -54,6 +60,7 @@ class Lifetime:
         atexit.unregister(self._at_exit)
 
     def _close(self) -> None:
+        self._settle()
         try:
             for keeper in list(self._keepers):
                 keeper.close()

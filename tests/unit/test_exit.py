@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -25,6 +26,17 @@ PROGRAMS = {
     "console": f'xen = pyxen.connect("memory:///"); console = xen.create({CONFIG}).console()',
     "fake": "import pyxen.testing; fake = pyxen.testing.FakeHost()",
     "fake with real time": 'import pyxen.testing; fake = pyxen.testing.FakeHost(time="real")',
+    "fake that outlives all modules": """
+import sys, threading, pyxen.testing
+sys.kept = list(sys.modules.values())
+threading.kept = pyxen.testing.FakeHost()  # collected when the globals of its own module are gone
+""",
+    "fake that was closed and outlives all modules": """
+import sys, threading, pyxen.testing
+sys.kept = list(sys.modules.values())
+with pyxen.testing.FakeHost() as threading.kept:
+    pass
+""",
     "cycle": 'xen = pyxen.connect("memory:///"); xen.itself = xen',
     "two": 'one, two = pyxen.connect("memory:///a"), pyxen.connect("memory:///b"); gone = one; del one',
     "libvirt": 'xen = pyxen.connect("test:///default"); xen.list(); events = xen.events()',
@@ -154,3 +166,137 @@ fake.guest(fake.create({CONFIG})).crash()
 begun.wait(30)
 """
     assert "finished" in output_of(program)
+
+
+BESIDE = """
+import atexit, threading, time, weakref
+import pyxen
+from pyxen.aio._calls import Calls
+
+look = pyxen.connect("memory:///unheard")
+atexit.register(lambda: print("left:", *sorted(guest.name for guest in look.guests)))  # after the other host is closed
+
+BEGUN, begin = weakref.WeakSet(), Calls.begin  # they lead to the loop and its tasks
+def noted(calls, call):
+    begun = begin(calls, call)
+    BEGUN.add(begun)
+    return begun
+Calls.begin = noted
+
+def wait_until_all_has_ended():
+    end = time.monotonic() + 30
+    while not all(begun.done() and begun.result().done() for begun in BEGUN) or any(
+        thread.name == "pyxen-aio-open" for thread in threading.enumerate()
+    ):
+        assert time.monotonic() < end, "it did not end in time"
+        time.sleep(0.005)
+"""
+"""A module beside the program, which keeps no task: at its end, Python is to throw `GeneratorExit` into each."""
+
+UNHEARD = """
+import asyncio, sys
+import beside
+import pyxen.aio
+from pyxen import DomainConfig, Vif
+
+CONFIG = DomainConfig("web1", type="pvh", kernel="/k", memory=64)
+
+async def connected():
+    return await pyxen.aio.connect("memory:///")
+
+async def main():
+    global xen, task
+    xen = await pyxen.aio.connect("memory:///unheard")
+    web = await xen.create(CONFIG)
+    {before}
+    task = asyncio.create_task({call})
+    await asyncio.sleep(0)
+
+loop = asyncio.new_event_loop()
+loop.run_until_complete(main())
+beside.wait_until_all_has_ended()  # nobody tells the task
+task._log_destroy_pending = False  # asyncio would complain, rightly
+"""
+
+SAVED = "await web.save(sys.argv[1], checkpoint=True)"
+
+CALLS = {
+    "create": ("", 'xen.create(CONFIG.replace(name="web2"))'),
+    "restore": (SAVED, 'xen.restore(sys.argv[1], CONFIG.replace(name="web2"))'),
+    "clone": (SAVED, "xen.clone(sys.argv[1], 2)"),
+    "pool": ("", 'xen.pool(CONFIG.replace(name="web2"), size=1)'),
+    "take": ('global pool; pool = await xen.pool(CONFIG.replace(name="web2"), size=1)', 'pool.take("web3")'),
+    "attach": ("", 'web.attach(Vif(bridge="xenbr0"))'),
+    "apply": ("", 'xen.apply(CONFIG.replace(name="web2"))'),
+    "connect": ("", "connected()"),
+    "console": ("", "web.console()"),
+    "events": ("global events; events = xen.events()", "events.get()"),
+    "watch": ('global watch; watch = xen.xenstore.watch("/local")', "watch.get()"),
+}
+"""Calls of asyncio, each with what comes before it."""
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_what_no_task_hears_of_is_undone(name: str, tmp_path: Path) -> None:
+    """The loop ends first. When no thread can begin any more, Python throws `GeneratorExit` into the task."""
+    before, call = CALLS[name]
+    program = UNHEARD.replace("{before}", before).replace("{call}", call)
+    (tmp_path / "beside.py").write_text(BESIDE)
+    command = [sys.executable, "-c", program, f"{tmp_path}/saved"]
+    done = subprocess.run(command, cwd=tmp_path, check=False, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "left: web1\n"
+
+
+BLOCKS = {
+    "host": "",
+    "pool": f"async with await xen.pool({CONFIG}, size=1): await forever()",
+    "events": "async with xen.events(): await forever()",
+    "watch": 'async with xen.xenstore.watch("/local"): await forever()',
+    "console": f"async with (await xen.create({CONFIG})).console_stream(): await forever()",
+    "hosts": 'async with pyxen.aio.Hosts({"b": "memory:///b"}) as hosts: await hosts.list(); await forever()',
+}
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_a_block_that_is_never_left(name: str) -> None:
+    program = f"""
+import asyncio
+import pyxen, pyxen.aio
+begun, loop = asyncio.Event(), asyncio.new_event_loop()
+async def forever():
+    begun.set()
+    await asyncio.sleep(3600)
+async def main():
+    async with pyxen.aio.connect("memory:///") as xen:
+        {BLOCKS[name]}
+        await forever()
+task = loop.create_task(main())
+task._log_destroy_pending = False  # asyncio would complain, rightly
+loop.run_until_complete(begun.wait())
+"""
+    done = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_what_runs_when_the_program_ends_is_stopped_and_undone() -> None:
+    """Ctrl-C comes again and again, so that `asyncio.run` does not wait for its tasks."""
+    program = f"""
+import asyncio, atexit, os, signal, threading, time
+import pyxen, pyxen.aio
+look = pyxen.connect("memory:///interrupted")
+atexit.register(lambda: print("left:", *[guest.name for guest in look.guests]))
+async def main():
+    xen = await pyxen.aio.connect("memory:///interrupted")
+    tasks = [asyncio.create_task(xen.create({CONFIG}.replace(name=f"web{{number}}"))) for number in range(50)]
+    def press():
+        for _ in range(3):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.002)
+    threading.Thread(target=press, daemon=True).start()
+    await asyncio.sleep(3600)
+asyncio.run(main())
+"""
+    done = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True, timeout=60)
+    assert "KeyboardInterrupt" in done.stderr
+    assert done.stdout == "left:\n"

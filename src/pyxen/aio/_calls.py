@@ -1,7 +1,6 @@
 """Calls of an asyncio host: awaited in a task, run on threads, cancelled and undone.
 
-Cancellation is handled in callbacks of `concurrent.futures`, on the thread that completes the call. So it works even if
-the task does not wait for it, or its loop is closed.
+When the host is closed, also at the end of the program, each call has been delivered to its task or is undone.
 """
 
 from __future__ import annotations
@@ -13,17 +12,21 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, InvalidStateError, ThreadPoolExecutor, wait
 from functools import partial
 from io import FileIO
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, TypeVar
+from weakref import WeakSet
 
 from pyxen._asyncio import done
-from pyxen._common.shield import logger
-from pyxen._common.shortage import shortage, submitted
-from pyxen.errors import DomainNotFound, Error, HostClosed, OperationCancelled, OperationFailed, UnsupportedFeature
-from pyxen.operation import Operation, check_may_wait
+from pyxen._common.shield import logger, report
+from pyxen._common.shortage import submitted
+from pyxen.aio._pending import Call, Getting
+from pyxen.aio._threads import NO_THREAD, start
+from pyxen.errors import Error, HostClosed, OperationCancelled, OperationFailed, UnsupportedFeature
+from pyxen.operation import Operation, StopReason, check_may_wait
 
 __all__ = ["Calls"]
 
@@ -31,16 +34,16 @@ T = TypeVar("T")
 
 _LOG = logger("pyxen.aio")
 
-_STAYS = "Cancelled, but it had already succeeded and cannot be undone: %s stays"
-
 _NOT_ENDED: Final = "Cancelled, but a commit that had begun has not ended in %s s: it may still be made"
-_NO_THREAD = "cannot start a thread"
+_NOT_UNDONE: Final = "%d calls were stopped and are not undone in %g s: what they have begun may stay"
 _THREADS: Final = 16  # so that some that are slow, such as over a link, do not hold up the others
 _STEPPING: Final = 4  # more would only get in each other's way: they change the same store
-_NOTICED: Final = 0.05
-"""Seconds that an operation waits for a thread before that counts."""
 _PATIENCE: Final = 5.0
 """Seconds to wait for threads that may never come back: those of users' functions, of openings, and of a commit."""
+_TO_UNDO: Final = 300.0
+"""Seconds from the beginning of a close until calls in progress are undone: as long as a server takes for that."""
+_TICK: Final = 0.05
+"""Seconds between looks for something to undo that has no thread."""
 
 
 class Calls:
@@ -55,11 +58,18 @@ class Calls:
         self._begins = ThreadPoolExecutor(_THREADS, thread_name_prefix="pyxen-aio-begin")
         self._steps = ThreadPoolExecutor(_STEPPING, thread_name_prefix="pyxen-aio-change")
         self._stepping: set[Future[Any]] = set()
+        self._going: WeakSet[Call[Any]] = WeakSet()
+        """Calls in progress. A task that is collected abandons its call."""
         self._abandoned: set[Future[None]] = set()
         self._left: set[Future[None]] = set()
         """Openings that nobody waits for any more."""
+        self._undoes: deque[Callable[[], object]] = deque()
+        """What is to be undone by the thread that closes the host, because there is no other."""
+        self._closed = False
         self._closing: _Closing | None = None
-        self._gate = threading.Lock()  # two loops may close the host at once
+        # For `_closed`, `_closing` and `_going`. Reentrant: garbage collection may end a coroutine of the user's, which
+        # makes calls, on the thread that has it.
+        self._gate = threading.RLock()
         self._process = os.getpid()
         self.completer: object = None
         """What completes the operations of the host; see `pyxen.operation.completing`. None while it is not open."""
@@ -143,7 +153,7 @@ class Calls:
         """
         # A loop that runs in a callback of an operation would hold up what it waits for.
         check_may_wait(completer=self.completer)
-        call: _Call[T] = _Call(self, begin, undo)
+        call = self._call(begin, undo)
         try:
             return await call.result(lost=lambda: self._abandon(call))
         except asyncio.CancelledError:
@@ -164,7 +174,7 @@ class Calls:
             OperationFailed: No thread can be started.
         """
         check_may_wait(completer=self.completer)
-        calls: list[_Call[Any]] = []
+        calls: list[Call[Any]] = []
         errors: list[Error | None] = []
 
         def abandon() -> list[Future[None]]:
@@ -172,7 +182,7 @@ class Calls:
 
         try:
             for begin in begins:
-                calls.append(_Call(self, begin))  # noqa: PERF401 (for `abandon`)
+                calls.append(self._call(begin))  # noqa: PERF401 (for `abandon`)
             for call in calls:
                 try:
                     await call.result(lost=abandon)
@@ -200,7 +210,7 @@ class Calls:
             OperationFailed: No thread can be started.
         """
         self._check_open()
-        getting = _Getting(self, get, give_back)
+        getting = Getting(self, get, give_back)
         try:
             await done(getting.answer, lambda: self._leave(getting))
         except BaseException:  # also one that ends the loop
@@ -213,12 +223,23 @@ class Calls:
         return self._submit(self._begins, call)
 
     def undo(self, call: Callable[[], object]) -> None:
-        """Make a call that undoes something, on a thread of its own, or of a pool, whose threads have less time."""
+        """Make a call that undoes something, on a thread of its own.
+
+        If there is none, a pool makes it, whose threads have less time, or the thread that closes the host. When the
+        program ends, Python 3.12 starts no threads any more.
+
+        Raises:
+            OperationFailed: No thread can be started, and the host is not being closed.
+        """
         try:
-            with shortage(OperationFailed, _NO_THREAD):
-                threading.Thread(target=call, name="pyxen-aio-undo").start()
+            start(threading.Thread(target=call, name="pyxen-aio-undo"))
         except OperationFailed:
-            submitted(self._begins, call, OperationFailed, _NO_THREAD)  # it has a thread: it has begun what is undone
+            try:
+                submitted(self._begins, call, OperationFailed, NO_THREAD)  # its threads have begun what is undone
+            except OperationFailed:
+                if not self._closed:
+                    raise
+                self._undoes.append(call)
 
     def file(self, fd: int) -> FileIO:
         """Return a descriptor as a raw file, which closes it, and which does not block."""
@@ -227,9 +248,12 @@ class Calls:
         return file
 
     async def close(self, last: Callable[[], None]) -> None:
-        """Refuse further calls, wait until cancelled ones are undone, call `last`, and end the threads.
+        """Refuse further calls, call `last`, and end the threads.
 
         Calling it again waits for the same close. Cancelling it does not stop the close.
+
+        Args:
+            last: Calls `settle`, and closes the host.
 
         Raises:
             RuntimeError: A loop runs here in a callback of an operation. The host stays open.
@@ -237,13 +261,50 @@ class Calls:
         if self._process != os.getpid():
             last()  # a forked child does not have the threads, so there is nothing to wait for
             return
+        if sys.is_finalizing():
+            return  # it was closed at exit, and nothing can be waited for
         check_may_wait("close", "the host stays open. Close it on another thread", completer=self.completer)
         with self._gate:
+            self._closed = True
             first = self._closing is None
             closing = self._closing = self._closing or _Closing(lambda: self._close(last))
         if first:
             closing.begin()
         await closing.end()
+
+    async def closed(self) -> None:
+        """Wait for the end of the close, if one was begun in this process."""
+        if self._closing is not None and self._process == os.getpid():
+            await self._closing.end()
+
+    def settle(self) -> None:
+        """Refuse further calls, and stop those in progress; wait until they and the cancelled ones are undone.
+
+        It waits for no task: those that have not heard of their success will hear that it was undone. It may be called
+        again, on any thread, also when the program ends.
+        """
+        if self._process != os.getpid():
+            return
+        with self._gate:
+            self._closed = True
+            going = list(self._going)
+        for call in going:
+            self._abandon(call, "closed")
+        end = time.monotonic() + _TO_UNDO
+        while left := wait(list(self._abandoned), timeout=_TICK).not_done:
+            self._undo_here()
+            if time.monotonic() > end:
+                _LOG.error(_NOT_UNDONE, len(left), _TO_UNDO)
+                return
+
+    def _undo_here(self) -> None:
+        while self._undoes:
+            with contextlib.suppress(IndexError):  # another thread was quicker
+                undo = self._undoes.popleft()
+                try:
+                    undo()
+                except Exception as error:  # noqa: BLE001 (others are undone, and the host is closed, all the same)
+                    report(error)
 
     def release(self) -> None:
         """Let the threads end by themselves, if no host was opened and there is nothing to close."""
@@ -251,7 +312,6 @@ class Calls:
             pool.shutdown(wait=False)
 
     def _close(self, last: Callable[[], None]) -> None:
-        wait(list(self._abandoned))
         try:
             last()
         finally:
@@ -261,27 +321,48 @@ class Calls:
             going_on = wait([*self._stepping, *self._left], timeout=_PATIENCE).not_done
             self._steps.shutdown(wait=not going_on)
 
-    def _abandon(self, call: _Call[Any]) -> Future[None]:
-        return _kept(self._abandoned, call.abandon())
+    def _call(self, begin: Callable[[], Operation[T]], undo: Callable[[T], object] | None = None) -> Call[T]:
+        def begin_if_open() -> Operation[T]:
+            self._check_open()  # it may have waited long for a thread
+            return begin()
 
-    def _leave(self, getting: _Getting[Any]) -> None:
-        _kept(self._left, getting.leave())
+        self._check_open()  # first: in the child of a fork, another thread may hold the lock for ever
+        with self._gate:  # `settle` refuses the call, or sees it
+            call = Call(self, begin_if_open, undo)
+            self._going.add(call)
+        return call
+
+    def _abandon(self, call: Call[Any], reason: StopReason = "cancelled") -> Future[None]:
+        if not self._can_undo():
+            nothing: Future[None] = Future()
+            nothing.set_result(None)
+            return nothing
+        over = call.abandon(reason)
+        _keep(self._abandoned, over)
+        return over
+
+    def _leave(self, getting: Getting[Any]) -> None:
+        if self._can_undo():
+            _keep(self._left, getting.leave())
+
+    def _can_undo(self) -> bool:
+        """Tell whether the threads that undo are there: not in the child of a fork, and not when Python ends."""
+        return self._process == os.getpid() and not sys.is_finalizing()
 
     def _submit(self, pool: Executor, call: Callable[[], T]) -> Future[T]:
         """Make a call on a thread of a pool, with the context variables of the caller."""
         self._check_open()
-        return submitted(pool, partial(contextvars.copy_context().run, call), OperationFailed, _NO_THREAD)
+        return submitted(pool, partial(contextvars.copy_context().run, call), OperationFailed, NO_THREAD)
 
     def _check_open(self) -> None:
-        if self._closing is not None or self._process != os.getpid():
+        if self._closed or self._process != os.getpid():
             raise HostClosed("the host is closed, or was opened before a fork: open it again")
 
 
-def _kept(over: set[Future[None]], one: Future[None]) -> Future[None]:
+def _keep(over: set[Future[None]], one: Future[None]) -> None:
     """Keep a future in a set until it is done."""
     over.add(one)
     one.add_done_callback(over.discard)
-    return one
 
 
 async def _ended(change: Future[T]) -> T:
@@ -322,168 +403,6 @@ async def _patiently(commit: Future[Any]) -> None:
         _LOG.warning(_NOT_ENDED, _PATIENCE)
 
 
-class _Getting(Generic[T]):
-    """Gets something on a thread of its own, which does not keep the process from ending, and gives it back if left.
-
-    Args:
-        calls: The calls of the host.
-        get: Gets it.
-        give_back: Gives it back; may block.
-    """
-
-    def __init__(self, calls: Calls, get: Callable[[], T], give_back: Callable[[T], object]) -> None:
-        self.answer: Future[T] = Future()
-        self._calls = calls
-        self._give_back = give_back
-        self._left = self._given = False
-        self._lock = threading.RLock()  # reentrant: `leave` is called in `set_result` if the loop is closed
-        self._over: Future[None] = Future()
-        run = partial(contextvars.copy_context().run, get)
-        with shortage(OperationFailed, _NO_THREAD):
-            threading.Thread(target=self._run, args=(run,), name="pyxen-aio-open", daemon=True).start()
-
-    def _run(self, get: Callable[[], T]) -> None:
-        try:
-            got = get()
-        except BaseException as error:  # noqa: BLE001 (it is raised to whoever waits for the answer)
-            self._over.set_result(None)
-            self.answer.set_exception(error)
-            return
-        with self._lock:
-            if not self._left:
-                self.answer.set_result(got)
-            self._given = not self._left
-        if not self._given:
-            self._return(got)
-
-    def leave(self) -> Future[None]:
-        """Have it given back, whether it has come or is yet to come, and return at once. It may be called again.
-
-        Returns:
-            A future that is done when it has been given back.
-        """
-        with self._lock:
-            begins, self._left = self._given and not self._left, True
-        if begins:
-            got = self.answer.result()
-            try:
-                self._calls.undo(lambda: self._return(got))
-            except OperationFailed:
-                _LOG.exception(_STAYS, got)
-                self._over.set_result(None)
-        return self._over
-
-    def _return(self, got: T) -> None:
-        try:
-            self._give_back(got)
-        except (DomainNotFound, HostClosed):  # it has ended with what it belongs to
-            pass
-        except Error:
-            _LOG.exception(_STAYS, got)
-        finally:
-            self._over.set_result(None)
-
-
-class _Call(Generic[T]):
-    """A call that takes time: begun on a thread, completed by the thread that runs the operation.
-
-    Args:
-        calls: The calls of the host.
-        begin: Begins the operation.
-        undo: Undoes its success if the call was abandoned.
-    """
-
-    def __init__(
-        self,
-        calls: Calls,
-        begin: Callable[[], Operation[T]],
-        undo: Callable[[T], object] | None = None,
-    ) -> None:
-        self._waited = 0.0
-        called = time.monotonic()
-
-        def run() -> Operation[T]:
-            self._waited = time.monotonic() - called
-            return begin()
-
-        self._begun = calls.begin(run)
-        self._calls = calls
-        self._undo = undo
-        self._over: Future[None] = Future()
-        self._once = threading.Lock()
-
-    async def result(self, *, lost: Callable[[], object]) -> T:
-        """Await the end and return the result.
-
-        Args:
-            lost: Called on any thread if the loop is closed when the call ends.
-        """
-        await done(self._begun, lost)
-        operation = self._begun.result()
-        with self._in_time(operation):
-            await done(operation, lost)
-        return operation.result()
-
-    @contextlib.contextmanager
-    def _in_time(self, operation: Operation[T]) -> Iterator[None]:
-        """Count the deadline of an operation from the call, if it has waited for a thread."""
-        now, deadline = time.monotonic(), operation.deadline
-        if deadline is None or deadline <= now or self._waited < _NOTICED:  # one without any time only looks
-            yield
-            return
-        left = max(0.0, deadline - self._waited - now)
-        late = asyncio.get_running_loop().call_later(left, operation.stop, "timeout")
-        try:
-            yield
-        finally:
-            late.cancel()
-
-    def is_refused(self) -> bool:
-        """Tell whether its operation could not be begun."""
-        return self._begun.done() and not self._begun.cancelled() and self._begun.exception() is not None
-
-    def abandon(self) -> Future[None]:
-        """Cancel the call because its result is no longer wanted, and return at once. It may be called again.
-
-        Returns:
-            A future that is done when the call has been undone.
-        """
-        if self._once.acquire(blocking=False):
-            self._begun.cancel()  # has an effect only if it is still waiting for a thread
-            self._begun.add_done_callback(self._cancel)
-        return self._over
-
-    def _cancel(self, begun: Future[Operation[T]]) -> None:
-        if begun.cancelled() or begun.exception() is not None:
-            self._over.set_result(None)
-        else:
-            operation = begun.result()
-            operation.cancel()
-            operation.add_done_callback(self._ended)
-
-    def _ended(self, operation: Future[T]) -> None:
-        if self._undo is None or operation.exception() is not None:
-            self._over.set_result(None)
-            return
-        # It was too late to cancel. Undo on another thread: this one may run the operations, or the loop.
-        undo, result = self._undo, operation.result()
-        try:
-            self._calls.undo(lambda: self._undo_success(undo, result))
-        except OperationFailed:
-            _LOG.exception(_STAYS, result)
-            self._over.set_result(None)
-
-    def _undo_success(self, undo: Callable[[T], object], result: T) -> None:
-        try:
-            undo(result)
-        except DomainNotFound:
-            pass
-        except Error:
-            _LOG.exception(_STAYS, result)
-        finally:
-            self._over.set_result(None)
-
-
 class _Closing:
     """A close that runs once, and that any number of tasks can wait for.
 
@@ -499,8 +418,7 @@ class _Closing:
         """Begin to close; called once."""
         self._thread = threading.Thread(target=self._run, name="pyxen-aio-close")
         try:
-            with shortage(OperationFailed, _NO_THREAD):
-                self._thread.start()
+            start(self._thread)
         except OperationFailed:
             self._thread = None
             self._run()

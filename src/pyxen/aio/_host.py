@@ -29,7 +29,7 @@ class HostBase(HostCopies):
     def __init__(self, backend: Backend, calls: Calls) -> None:
         super().__init__(backend, calls)
         calls.completer = backend.completer
-        self._lifetime = Lifetime(backend)
+        self._lifetime = Lifetime(backend, calls.settle)
         self.domains = Domains(backend, calls)
         self.guests = Guests(backend, calls)
         self.xenstore = Xenstore(backend, calls)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, TypeAlias, TypeVar
 
@@ -87,6 +88,8 @@ class HostCalls:
 
     async def close(self) -> None:
         """Close all hosts."""
+        if sys.is_finalizing():
+            return  # each was closed at exit, and there is no loop any more
         for place in self._places.values():
             place.late = None  # the close of a host that hangs waits for its turn, too
         closes = {name: place.close for name, place in self._places.items()}

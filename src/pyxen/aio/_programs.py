@@ -11,9 +11,8 @@ from threading import Thread
 from typing import Any, ParamSpec, TypeVar
 
 from pyxen._asyncio import done
-from pyxen._common.shortage import shortage
 from pyxen._common.stopping import Stop, stoppable
-from pyxen.errors import OperationFailed
+from pyxen.aio._threads import NO_THREAD, start
 
 __all__ = ["awaited"]
 
@@ -40,8 +39,8 @@ def awaited(call: Callable[P, T], module: str) -> Callable[P, Coroutine[Any, Any
                 answer.set_exception(error)
 
         name = getattr(call, "__name__", "call")
-        with shortage(OperationFailed, f"{name}: cannot start a thread"):
-            Thread(target=contextvars.copy_context().run, args=(run,), name=f"pyxen-{name}", daemon=True).start()
+        thread = Thread(target=contextvars.copy_context().run, args=(run,), name=f"pyxen-{name}", daemon=True)
+        start(thread, f"{name}: {NO_THREAD}")
         try:
             await done(answer)
         except asyncio.CancelledError:

@@ -70,6 +70,24 @@ def test_a_task_that_is_cancelled_leaves_nothing() -> None:
         asyncio.run(main(fake))
 
 
+@pytest.mark.parametrize("order", ["host first", "pool first"])
+def test_a_pool_that_is_closed_while_its_host_is(order: str) -> None:
+    async def main(fake: FakeHost) -> None:
+        async with fake.aio() as xen:
+            pool = await xen.pool(WEB, size=2)
+            await pool.wait()
+            calls = [xen.close(), closed(pool)]
+            await asyncio.gather(*(calls if order == "host first" else reversed(calls)), xen.close())
+            await pool.close()
+
+    async def closed(pool: pyxen.aio.Pool) -> None:
+        await pool.close()
+        assert not names(fake)
+
+    with FakeHost() as fake:
+        asyncio.run(main(fake))
+
+
 @pytest.fixture
 def base(tmp_path: Path) -> Path:
     base = tmp_path / "base.img"
