@@ -6,7 +6,6 @@ import _thread
 import contextlib
 import itertools
 import math
-import sys
 from collections.abc import Iterator, Mapping
 from typing import Final, Literal
 from uuid import UUID
@@ -27,7 +26,7 @@ from pyxen.backends.memory.lifecycle import new_guest
 from pyxen.backends.memory.machine import Call, Fault, Machine
 from pyxen.domain import Domain
 from pyxen.domains import DomainKey
-from pyxen.errors import ConnectFailed, HostClosed, InvalidArgument
+from pyxen.errors import ConnectFailed, Error, HostClosed, InvalidArgument
 from pyxen.host import Host
 from pyxen.operation import Operation
 from pyxen.testing.fakeguest import FakeGuest, on_thread
@@ -37,6 +36,7 @@ __all__ = ["FakeHost"]
 _FOREVER: Final = -1
 
 _VERBS: Final = {name for name in (*vars(HostVerbs), *vars(Backend)) if not name.startswith("_")} - {
+    "absolute",
     "claims",
     "claims_folder",
     "close",
@@ -130,8 +130,8 @@ class FakeHost(Host):
         missing = self.missing
         self.hypfs_values = self._machine.hypfs
         self._machine.exists = lambda path: path not in missing
-        register(self._key, self._machine)
         super().__init__(MemoryBackend(self._machine))
+        register(self._key, self._machine)
 
     def close(self) -> None:
         """Close the host. Its `uri` cannot be opened afterwards. Calling it again does nothing."""
@@ -140,8 +140,9 @@ class FakeHost(Host):
         self._machine.hang_up()
 
     def __del__(self) -> None:
+        is_open = hasattr(self, "_lifetime") and self._lifetime.open  # at the end of the interpreter it is closed
         super().__del__()
-        if hasattr(self, "_key") and not sys.is_finalizing():
+        if is_open:
             with contextlib.suppress(RuntimeError):  # there is no thread for it: its name stays
                 _thread.start_new_thread(forget, (self._key,))  # it takes a lock, which this thread may already hold
 
@@ -201,7 +202,7 @@ class FakeHost(Host):
         Args:
             verb: A method of `Host` or `Domain`: ``create``, ``shutdown``, ``list`` … With ``receive_migration``, the
                 host refuses a domain that another host sends it.
-            error: The exception that it raises.
+            error: The exception that it raises: a copy of it, each time.
             domain: Fail for this domain only, by name, domid or uuid. None means any domain.
             times: How many times to fail; None means always.
 
@@ -269,27 +270,38 @@ class FakeHost(Host):
         All later calls raise `error`, running ones end with `ConnectFailed`, and event readers end.
 
         Args:
-            error: The exception that calls raise; `ConnectFailed` by default.
+            error: The exception that calls raise, each a copy of it; `ConnectFailed` by default.
         """
         with self._machine.lock:
             self._machine.lost = error or ConnectFailed("the host does not answer any more")
             self._machine.go_away()
 
     def restart(self) -> None:
-        """Restart the host: domains and CPU pools are gone; domains defined with ``autostart=True`` are started."""
-        on_thread(self._machine, self._restart)
+        """Restart the host: domains and CPU pools are gone; domains defined with ``autostart=True`` are started.
 
-    def _restart(self) -> None:
+        Raises:
+            ExceptionGroup: Some of them could not be started. It has the error of each; all others run.
+        """
+        if failures := on_thread(self._machine, self._restart):
+            raise ExceptionGroup("some domains did not start with the host", failures)
+
+    def _restart(self) -> list[Exception]:
         for guest in list(self._machine.domains.values()):
             if guest.domid:
                 self._machine.remove(guest)
         self._machine.booted_at = self._machine.now()
         self._machine.lose_pools()
+        failures: list[Exception] = []
         for kept in self._machine.autostarting():
-            guest = new_guest(self._machine, Operation("start", kept.config.name), kept.config, kept.uuid)
+            try:
+                guest = new_guest(self._machine, Operation("start", kept.config.name), kept.config, kept.uuid)
+            except Error as error:
+                failures.append(error)
+                continue
             guest.begin()
             self._machine.introduce(guest)
             guest.set_paused(False)
+        return failures
 
 
 def _in_words(fault: Fault) -> str:

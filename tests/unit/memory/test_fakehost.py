@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import traceback
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -46,6 +48,43 @@ def test_a_verb_that_fails_once(fake: FakeHost) -> None:
     assert (caught.value.operation, caught.value.domain) == ("create", "web1")
     assert len(fake.domains) == 1
     fake.create(config())
+
+
+def test_each_failure_is_an_error_of_its_own(fake: FakeHost) -> None:
+    first, second = fake.create(config("web1")), fake.create(config("web2"))
+    given = OperationFailed("stuck")
+    fake.fail("destroy", given, times=None)
+    caught: list[OperationFailed] = []
+    for domain in (first, second, first):
+        try:
+            raise ValueError("what the program was busy with")
+        except ValueError:
+            with pytest.raises(OperationFailed) as info:
+                domain.destroy()
+            caught.append(info.value)
+    assert [error.domain for error in caught] == [first.domid, second.domid, first.domid]
+    assert len({len(traceback.extract_tb(error.__traceback__)) for error in caught}) == 1
+    assert (given.operation, given.domain, given.__traceback__, given.__context__) == (None, None, None, None)
+
+
+def test_a_failure_that_cannot_be_copied(fake: FakeHost) -> None:
+    class Odd(Exception):
+        def __init__(self, one: int, other: int) -> None:
+            super().__init__(f"{one} and {other}")
+
+    fake.fail("list", Odd(1, 2), times=2)
+    for _ in range(2):
+        with pytest.raises(Odd, match="1 and 2"):
+            fake.list()
+
+
+def test_a_failure_keeps_what_was_put_into_it(fake: FakeHost) -> None:
+    error = OSError(28, "No space left on device", "/srv/file")
+    error.__cause__ = ValueError("why")
+    fake.fail("save", error)
+    with pytest.raises(OSError, match="No space") as caught:
+        fake.create(config()).save("/srv/file")
+    assert (caught.value.errno, caught.value.filename, caught.value.__cause__) == (28, "/srv/file", error.__cause__)
 
 
 def test_a_verb_that_fails_for_one_domain(fake: FakeHost) -> None:
@@ -143,6 +182,29 @@ def test_its_clock_is_that_of_the_host(fake: FakeHost) -> None:
     assert [uptime.uptime_s for uptime in fake.uptimes()] == [0]
 
 
+def test_events_have_the_time_of_the_host(fake: FakeHost) -> None:
+    with fake.events() as events:
+        fake.advance(86400)
+        domain = fake.create(config())
+        fake.define(config())
+        fake.undefine("web1")
+        created, *_, defined, undefined = (events.get(30) for _ in range(4))
+    assert created is not None
+    started = domain.uptime().start_time
+    assert started is not None
+    assert created.time - started == timedelta(seconds=0.5)  # what a create takes
+    assert [event.time for event in (defined, undefined) if event is not None] == [created.time] * 2
+
+
+def test_time_beyond_the_calendar(fake: FakeHost) -> None:
+    fake.advance(1e12)
+    fake.advance(1e15)
+    started = fake.create(config()).uptime().start_time
+    assert started is not None
+    assert started.year == 9999
+    fake.define(config())
+
+
 @pytest.mark.parametrize("xen", ["", "4", "four"])
 def test_a_release_that_cannot_be(xen: str) -> None:
     with pytest.raises(InvalidArgument, match="not a version of Xen"):
@@ -204,6 +266,12 @@ def test_a_host_that_goes_away(fake: FakeHost) -> None:
     for call in (fake.list, fake.info, domain.info, domain.destroy, fake.events, lambda: fake.create(config("web2"))):
         with pytest.raises(ConnectFailed):
             call()
+    lost: list[ConnectFailed] = []
+    for _ in range(2):
+        with pytest.raises(ConnectFailed) as caught:
+            fake.list()
+        lost.append(caught.value)
+    assert lost[0] is not lost[1]
     assert list(events) == []
     with pytest.raises(HostClosed):
         events.get()
@@ -220,6 +288,19 @@ def test_a_host_that_restarts(fake: FakeHost) -> None:
     assert [info.name for info in fake.list()] == ["Domain-0", "web1"]
     assert first not in fake.domains
     assert fake.domains["web1"].uuid == first.uuid
+
+
+def test_a_host_that_restarts_and_cannot_start_all(fake: FakeHost) -> None:
+    for name, kernel in (("web1", "/gone"), ("web2", "/boot/vmlinuz"), ("web3", "/gone")):
+        fake.define(config(name, kernel=kernel), autostart=True)
+    fake.missing.add("/gone")
+    with pytest.raises(ExceptionGroup, match="some domains did not start") as caught:
+        fake.restart()
+    assert [(type(error), str(error).partition(":")[0]) for error in caught.value.exceptions] == [
+        (FileMissing, "start web1"),
+        (FileMissing, "start web3"),
+    ]
+    assert [info.name for info in fake.list()] == ["Domain-0", "web2"]
 
 
 def test_what_was_pinned(fake: FakeHost) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import select
 from collections.abc import Callable
 
 import pytest
 
 import pyxen
 import pyxen.aio
-from pyxen import DomainConfig, Hosts
+from pyxen import DomainConfig, Hosts, OperationFailed, ShutdownReason
 from pyxen.metrics import HostCollector
+from pyxen.testing import FakeHost
 from tests.forks import check_no_lock_is_waited_for, locks_of, told_by_a_child, told_under
 
 
@@ -28,6 +31,56 @@ def test_the_child_of_a_fork_waits_for_no_lock() -> None:
         )
         assert any(name.startswith("Engine") for name in locks)
         web.destroy()
+
+
+def test_what_a_test_does_to_its_host_in_the_child_of_a_fork() -> None:
+    def connect() -> object:
+        with fake.standing_in():
+            return pyxen.connect()
+
+    with contextlib.ExitStack() as stack:
+        fake = stack.enter_context(FakeHost(time="real"))
+        web = fake.create(DomainConfig("web", kernel="/boot/vmlinuz", memory=64))
+        guest = fake.guest(web)
+        console = stack.enter_context(web.console())
+        refused: dict[str, Callable[[], object]] = {
+            "calls": lambda: fake.calls,
+            "debug_keys_sent": lambda: fake.debug_keys_sent,
+            "enable_flask": lambda: fake.enable_flask({}),
+            "fail": lambda: fake.fail("list", OperationFailed("no")),
+            "forget_calls": fake.forget_calls,
+            "guest": lambda: fake.guest(web),
+            "restart": fake.restart,
+            "standing_in": connect,
+            "unused_failures": lambda: fake.unused_failures,
+            "vanish": fake.vanish,
+            "write_log": lambda: fake.write_log("x"),
+            "answers": lambda: setattr(guest, "answers", False),
+            "boot": guest.boot,
+            "crash": guest.crash,
+            "drivers": lambda: setattr(guest, "drivers", False),
+            "end": lambda: guest.end(ShutdownReason.CRASH, after=1),
+            "pins": lambda: guest.pins,
+            "qmp": lambda: setattr(guest, "qmp", {}),
+            "qmp_event": lambda: guest.qmp_event("STOP"),
+            "say": lambda: guest.say(b"x"),
+        }
+        closes: dict[str, Callable[[], object]] = {"close": fake.close, "closed": fake.close}
+        wanted = dict.fromkeys(refused, "HostClosed") | dict.fromkeys(closes, "None")
+        for name, lock in locks_of([fake, guest]):
+            assert told_under([lock], refused | closes) == wanted, name
+        guest.say(b"the parent's")  # its console is still open
+        assert select.select([console], [], [], 20)[0]
+        assert console.read(20).endswith(b"the parent's")
+        assert fake.unused_failures == ()
+
+
+def test_the_time_of_a_host_in_the_child_of_a_fork() -> None:
+    with FakeHost() as fake:
+        for name, lock in locks_of([fake]):
+            calls: dict[str, Callable[[], object]] = {"advance": lambda: fake.advance(1), "close": fake.close}
+            assert told_under([lock], calls) == {"advance": "HostClosed", "close": "None"}, name
+        assert fake.info().uptime_s == 0
 
 
 def test_readers_in_the_child_of_a_fork() -> None:

@@ -315,3 +315,63 @@ def test_a_disc_is_no_folder(tmp_path: Path) -> None:
         with pytest.raises(InvalidArgument, match="is a folder: use an image file"):
             web.insert_cdrom("hdc", tmp_path)
         web.insert_cdrom("hdc", kernel)
+
+
+def test_a_guest_that_is_reset_has_to_boot_again(fake: FakeHost) -> None:
+    web = fake.create(config(type="hvm", on_soft_reset="soft_reset"))
+    poweroff = f"{web.xenstore_path}/control/feature-poweroff"
+    fake.advance(30)
+    assert fake.xenstore.read(poweroff) == "1"
+    fake.guest(web).end(ShutdownReason.SOFT_RESET)
+    web.soft_reset()
+    assert (fake.guest(web).booted, fake.xenstore.read(poweroff)) == (False, "")
+    fake.advance(30)
+    assert (fake.guest(web).booted, fake.xenstore.read(poweroff)) == (True, "1")
+
+
+def test_a_request_that_another_program_writes_while_it_is_paused(fake: FakeHost) -> None:
+    web = fake.create(config())
+    fake.advance(30)
+    web.pause()
+    fake.xenstore.write(f"{web.xenstore_path}/control/shutdown", "poweroff")
+    fake.advance(60)
+    assert web.info().state is DomainState.PAUSED
+    web.unpause()
+    fake.advance(60)
+    assert web.info().shutdown_reason is ShutdownReason.POWEROFF
+
+
+def test_a_suspend_that_is_given_up_asks_no_more(fake: FakeHost) -> None:
+    web = fake.create(config(cmdline="ignore"))
+    with pytest.raises(GuestTimeout):
+        web.suspend()
+    assert fake.xenstore.read(f"{web.xenstore_path}/control/shutdown") == ""
+
+
+def test_the_memory_of_a_graphics_card(fake: FakeHost) -> None:
+    web = fake.create(config(type="hvm", memory=64))
+    target = f"{web.xenstore_path}/memory/target"
+    assert (web.memory().videoram_kib, web.memory().target_kib) == (8 * 1024, 64 * 1024)
+    assert fake.xenstore.read(target) == str(56 * 1024)
+    assert fake.xenstore.read(f"{web.xenstore_path}/memory/videoram") == str(8 * 1024)
+    fake.xenstore.write(target, str(40 * 1024))
+    assert web.memory().target_kib == 48 * 1024
+    web.set_memory(32)
+    assert fake.xenstore.read(target) == str(24 * 1024)
+    given = fake.create(config("web2", type="hvm", memory=64, vga="std", videoram=32))
+    assert given.memory().videoram_kib == 32 * 1024
+    assert fake.create(config("web3")).memory().videoram_kib == 0
+
+
+def test_a_sysrq_key_stands_in_xenstore_until_it_is_taken(fake: FakeHost) -> None:
+    web = fake.create(config())
+    node = f"{web.xenstore_path}/control/sysrq"
+    fake.advance(30)
+    web.send_sysrq("s")
+    assert fake.xenstore.read(node) == "s"
+    fake.advance(1)
+    assert fake.xenstore.read(node) == ""
+    fake.guest(web).answers = False
+    web.send_sysrq("s")
+    fake.advance(60)
+    assert fake.xenstore.read(node) == "s"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 import pyxen
 from pyxen import (
@@ -21,6 +22,7 @@ from pyxen import (
     InvalidArgument,
     NotEnoughMemory,
     Operation,
+    OperationCancelled,
     OperationFailed,
     OperationTimeout,
     Pci,
@@ -28,11 +30,14 @@ from pyxen import (
     Vif,
 )
 from pyxen._common.claims import Claim, Claims
+from pyxen._copies.copies import AT_ONCE
+from pyxen._copies.orphans import destroy_all
 from pyxen.backends.base import DomainRef
 from pyxen.backends.memory.backend import MemoryBackend
 from pyxen.testing import FakeHost
 from tests.backends.support import SECONDS, wait_until
 from tests.raising import handlers_that_raise
+from tests.waiting import join
 
 WEB = DomainConfig("web", type="pvh", kernel="/boot/vmlinuz", memory=64)
 LARGE = WEB.replace(memory=128)
@@ -180,6 +185,20 @@ def test_clones_that_fail(tmp_path: Path) -> None:
         assert [type(one) for one in caught.value.results] == [OperationFailed, Domain, Domain]
 
 
+def test_clones_whose_claims_cannot_be_dropped_are_undone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They would be removed as orphans otherwise."""
+
+    def fail(_: Claims) -> None:
+        raise OperationFailed("cannot be written")
+
+    with FakeHost() as fake:
+        fake.create(WEB).save(f"{tmp_path}/saved")
+        monkeypatch.setattr(Claims, "drop_all", fail)
+        with pytest.raises(OperationFailed, match="cannot be written"):
+            fake.clone(f"{tmp_path}/saved", 3)
+        assert names(fake) == set()
+
+
 Restores = list[Operation[DomainRef]]
 
 
@@ -325,6 +344,18 @@ def test_clones_that_are_made_when_ctrl_c_comes_leave_no_files(with_disk: WithDi
 
 
 @pytest.mark.usefixtures("interrupted")
+def test_clones_beside_others_that_failed_are_undone_when_ctrl_c_comes(with_disk: WithDisk) -> None:
+    with FakeHost() as fake:
+        fake._machine.exists, fake._machine.files_are_here = os.path.exists, True
+        fake.create(with_disk.config).save(with_disk.saved)
+        fake.fail("restore", OperationFailed("broken"))
+        with pytest.raises(KeyboardInterrupt):
+            fake.clone(with_disk.saved, 3, partial=True)
+        assert names(fake) == set()
+        assert with_disk.overlays() == []
+
+
+@pytest.mark.usefixtures("interrupted")
 def test_a_guest_that_is_taken_when_ctrl_c_comes_leaves_no_files(with_disk: WithDisk) -> None:
     with pyxen.connect("memory:///take-too-late?files=here") as host:
         with host.pool(with_disk.config, size=1, folder=with_disk.folder) as pool:
@@ -348,11 +379,75 @@ def test_the_files_of_a_clone_that_cannot_be_destroyed_stay(with_disk: WithDisk)
         ]
 
 
+@pytest.fixture
+def hanging(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A program that never ends in place of qemu-img; the file says that it runs."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (folder / "qemu-img").write_text(f"#!/bin/sh\ntouch {tmp_path}/runs\nexec sleep 600\n")
+    (folder / "qemu-img").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    return tmp_path / "runs"
+
+
+def test_a_program_that_hangs_holds_up_no_clone(with_disk: WithDisk, hanging: Path) -> None:
+    with pyxen.connect("memory:///clones-hang?files=here") as host:
+        host.create(with_disk.config).save(with_disk.saved)
+        with pytest.raises(OperationTimeout):
+            host.begin.clone(with_disk.saved, 2, timeout=0.2).result(20)
+        hanging.unlink(missing_ok=True)
+        cloning = host.begin.clone(with_disk.saved, 2)
+        wait_until(hanging.exists)
+        assert cloning.cancel()
+        assert isinstance(cloning.exception(20), OperationCancelled)
+        assert with_disk.overlays() == []
+
+
+def test_a_program_that_hangs_holds_up_no_pool(with_disk: WithDisk, hanging: Path) -> None:
+    caught: list[BaseException] = []
+
+    def open_pool() -> None:
+        try:
+            host.pool(with_disk.config, size=1, folder=with_disk.folder, timeout=0.2)
+        except OperationTimeout as error:
+            caught.append(error)
+
+    with pyxen.connect("memory:///pool-hangs?files=here") as host:
+        caller = threading.Thread(target=open_pool, daemon=True)
+        caller.start()
+        join(caller, 20)
+        assert hanging.exists()
+        assert len(caught) == 1
+        assert with_disk.overlays() == []
+
+
+def test_guests_are_destroyed_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time of each begins when it has its turn."""
+    running: set[Operation[None]] = set()
+    most = 0
+    destroy = MemoryBackend.destroy
+
+    def noted(*arguments: Any, **how: Any) -> Operation[None]:
+        nonlocal most
+        operation = destroy(*arguments, **how)
+        running.add(operation)
+        operation.add_done_callback(running.discard)
+        most = max(most, sum(not one.done() for one in running))
+        return operation
+
+    with FakeHost() as fake:
+        guests = [fake.create(WEB.replace(name=f"web{number}", memory=8)) for number in range(30)]
+        monkeypatch.setattr(MemoryBackend, "destroy", noted)
+        assert destroy_all(fake._backend, [DomainRef(guest.domid, guest.uuid) for guest in guests]) == []
+        assert names(fake) == set()
+    assert most <= AT_ONCE
+
+
 class Uses(RuleBasedStateMachine):
     """Whatever happens to a pool, a guest is either ready, or has one taker, or is gone."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    @initialize()
+    def begin(self) -> None:
         self.fake = FakeHost()
         self.pool: Pool | None = None
         self.taken: dict[str, Domain] = {}
@@ -410,7 +505,8 @@ class Uses(RuleBasedStateMachine):
         assert len(ready) <= (0 if self.pool is None else self.pool.size)
 
     def teardown(self) -> None:
-        self.fake.close()
+        if hasattr(self, "fake"):
+            self.fake.close()
 
 
 TestUses = Uses.TestCase

@@ -195,3 +195,36 @@ def test_awaited(fake: FakeHost, web: pyxen.Domain) -> None:
                 assert (await anext(events)).name == "RESET"
 
     asyncio.run(main())
+
+
+def test_a_reader_of_events_lets_no_time_pass(fake: FakeHost, web: pyxen.Domain) -> None:
+    fake.guest(web).end(pyxen.ShutdownReason.CRASH, after=3600)
+    before = fake.info().uptime_s
+    with web.qmp.events() as events:
+        assert events.get(timeout=0.05) is None
+        assert web.qmp.execute("query-status")["running"]
+        assert fake.info().uptime_s == before
+    fake.advance(3600)
+    assert web.info().shutdown_reason is pyxen.ShutdownReason.CRASH
+
+
+def test_a_domain_that_goes_while_a_command_waits_for_its_turn() -> None:
+    with FakeHost(time="real") as fake, pyxen.connect(fake.uri) as other, ThreadPoolExecutor(1) as pool:
+        web = fake.create(config(type="hvm"))
+        with web.qmp.events():
+            asked = pool.submit(other.domains["web1"].qmp.execute, "query-status")
+            wait_until(lambda: sum(call.verb == "qmp" for call in fake.calls) == 2)
+            web.destroy()
+            with pytest.raises(pyxen.DomainNotFound):
+                asked.result(30)
+
+
+def test_an_answer_that_is_an_error_is_a_new_one_each_time(fake: FakeHost, web: pyxen.Domain) -> None:
+    given = QmpError("the tray is locked")
+    fake.guest(web).qmp = {"eject": given}
+    errors = [given]
+    for _ in range(2):
+        with pytest.raises(QmpError) as caught:
+            web.qmp.execute("eject")
+        errors.append(caught.value)
+    assert len(set(map(id, errors))) == 3

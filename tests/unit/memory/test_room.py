@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,9 +21,10 @@ def target_mib(host: Host) -> float:
 
 
 @pytest.fixture
-def small() -> FakeHost:
+def small() -> Iterator[FakeHost]:
     """A host of 600 MiB, of which dom0 has 512."""
-    return FakeHost(memory=600, time="virtual")
+    with FakeHost(memory=600, time="virtual") as small:
+        yield small
 
 
 def test_dom0_gives_up_what_is_short(small: FakeHost) -> None:

@@ -6,16 +6,18 @@ import json
 import os
 import select
 import struct
+import threading
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
 import pyxen
 from pyxen import Host, OperationFailed
 from pyxen._common import savefile
+from pyxen.testing import FakeHost
 from tests.unit.memory.configs import config
 from tests.waiting import until
 
@@ -112,3 +114,56 @@ def test_what_comes_in_tiny_pieces_is_not_read_again_with_each(
     os.close(write_end)
     assert begun.result().name == "web"
     assert looks <= 8
+
+
+@pytest.mark.parametrize("time", ["real", "virtual"])
+def test_a_slow_allow_holds_up_nobody(time: Literal["real", "virtual"], tmp_path: Path) -> None:
+    asked, decided = threading.Event(), threading.Event()
+
+    def allow(_: pyxen.DomainConfig) -> bool:
+        asked.set()
+        return decided.wait(30)
+
+    with FakeHost(time=time) as fake:
+        web = fake.create(config("web"))
+        other = fake.create(config("other"))
+        web.save(tmp_path / "web", timeout=60)
+        restoring = fake.begin.restore(tmp_path / "web", allow=allow, timeout=20)
+        assert asked.wait(30)
+        other.pause()
+        assert [info.name for info in fake.list()] == ["Domain-0", "other"]
+        assert not restoring.done()
+        decided.set()
+        assert restoring.result(30).info().name == "web"
+
+
+def test_allow_must_not_wait_for_its_host(host: Host, saved: Path) -> None:
+    def allow(_: pyxen.DomainConfig) -> bool:
+        host.create(config("other"))
+        return True
+
+    with pytest.raises(RuntimeError, match="cannot wait here"):
+        host.restore(saved, allow=allow)
+    assert len(host.list()) == 1
+
+
+def test_a_restore_that_is_stopped_while_allow_decides(host: Host, saved: Path) -> None:
+    restoring: list[pyxen.Operation[pyxen.Domain]] = []
+    begun = threading.Event()
+
+    def allow(_: pyxen.DomainConfig) -> bool:
+        begun.wait(30)
+        restoring[0].cancel()
+        return True
+
+    restoring.append(host.begin.restore(saved, allow=allow))
+    begun.set()
+    with pytest.raises(pyxen.OperationCancelled):
+        restoring[0].result(30)
+    assert len(host.list()) == 1
+
+
+def test_a_file_that_cannot_be_read(host: Host) -> None:
+    for call in (host.restore, host._backend.saved_config):
+        with pytest.raises(pyxen.InvalidArgument, match=r"cannot read /proc/self/mem: Input/output error"):
+            call("/proc/self/mem")

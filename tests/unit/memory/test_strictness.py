@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -13,6 +15,7 @@ from pyxen import (
     DomainExists,
     Error,
     InvalidArgument,
+    InvalidState,
     NoGuestDriver,
     NotFound,
     OperationFailed,
@@ -21,7 +24,7 @@ from pyxen import (
     ValidationError,
     Vif,
 )
-from pyxen.config import P9, Pci, Pvcalls, UsbCtrl, UsbDev
+from pyxen.config import P9, Pci, PciAddress, Pvcalls, UsbCtrl, UsbDev
 from pyxen.testing import FakeHost
 from tests.unit.memory.configs import config
 
@@ -55,17 +58,95 @@ def test_a_create(fake: FakeHost, settings: dict[str, Any], error: type[Error], 
 
 
 def test_a_pci_device_that_another_domain_has(fake: FakeHost) -> None:
-    fake.pci.assignable_add("03:00.0")
+    fake.pci.assignable_add("03:00.0", name="nic")
     first = fake.create(config(type="pv", pcis=[Pci("03:00.0")]))
-    with pytest.raises(OperationFailed, match=r"0000:03:00\.0 already assigned"):
-        fake.create(config("web2", type="pv", pcis=[Pci("03:00.0")]))
     second = fake.create(config("web2", type="pv"))
-    with pytest.raises(NotFound, match=r"0000:03:00\.0 is not assignable"):
-        second.attach(Pci("03:00.0"))
-    with pytest.raises(OperationFailed, match="already assigned"):
-        second.attach(Pci("03:00.0", seize=True))
+    for pci in (Pci("03:00.0"), Pci("03:00.0", seize=True), Pci(name="nic")):
+        calls: list[Callable[[], object]] = [
+            partial(fake.create, config("web3", type="pv", pcis=[pci])),
+            partial(second.attach, pci),
+        ]
+        for call in calls:
+            with pytest.raises(NotFound, match=rf"0000:03:00\.0 is not assignable.*to domain {first.domid}: detach it"):
+                call()
     first.destroy()
     second.attach(Pci("03:00.0"))
+
+
+def test_a_pci_device_by_its_name(fake: FakeHost) -> None:
+    fake.pci.assignable_add("03:00.1", name="nic")
+    first = fake.create(config(type="pv", pcis=[Pci(name="nic")]))
+    assert [str(device.config.address) for device in first.pcis] == ["0000:03:00.1"]
+    first.detach(Pci(name="nic"))
+    assert fake.pci["nic"].domid is None
+    assert first.attach(Pci(name="nic")).address == PciAddress("03:00.1")
+    assert [str(device.config.address) for device in first.pcis] == ["0000:03:00.1"]
+    with pytest.raises(NotFound, match="no PCI device named 'card'"):
+        first.attach(Pci(name="card"))
+
+
+def test_the_functions_of_a_pci_device(fake: FakeHost) -> None:
+    for address in ("03:00.0", "03:00.1", "00:17.0"):
+        fake.pci.assignable_add(address)
+    guest = fake.create(config(type="pv", pcis=[Pci("00:17.*")]))
+    for pci in (Pci("03:00.*"), Pci("03:00.*", vslot=5)):
+        for call in (partial(guest.attach, pci), partial(fake.create, config("web2", type="pv", pcis=[pci]))):
+            with pytest.raises(InvalidArgument, match="stands for 2 functions"):
+                call()
+    for address in ("03:00.0", "03:00.1"):
+        guest.attach(Pci(address))
+    guest.detach("03:00.*")
+    assert [str(device.config.address) for device in guest.pcis] == ["0000:00:17.0"]
+
+
+def test_ports_of_usb_controllers(fake: FakeHost) -> None:
+    web = fake.create(config(type="hvm"))
+    made = [web.attach(UsbCtrl(version=version)) for version in (1, 2, 3)]
+    assert [(one.devid, one.ports) for one in made] == [(0, 2), (1, 6), (2, 8)]
+    wrong = (
+        UsbCtrl(version=1, ports=8),
+        UsbCtrl(ports=1),
+        UsbCtrl(version=3, ports=16),
+        UsbCtrl(type="qusb", version=3),
+    )
+    for controller in wrong:
+        with pytest.raises(InvalidArgument):
+            web.attach(controller)
+        with pytest.raises(InvalidArgument):
+            fake.create(config("web2", type="hvm", usbctrls=[controller]))
+    assert [info.name for info in fake.list()] == ["Domain-0", "web1"]
+
+
+def test_where_a_usb_device_is_plugged_in(fake: FakeHost) -> None:
+    keyboard, stick = UsbDev(hostbus=1, hostaddr=2), UsbDev(hostbus=1, hostaddr=3)
+    web = fake.create(config(type="hvm"))
+    with pytest.raises(InvalidState, match="no USB controller with a free port: attach a UsbCtrl first"):
+        web.attach(keyboard)
+    for _ in range(2):
+        web.attach(UsbCtrl(version=1))
+    for refused in (keyboard.replace(controller=7), keyboard.replace(controller=7, port=3), keyboard.replace(port=1)):
+        with pytest.raises(OperationFailed):
+            web.attach(refused)
+    first = web.attach(keyboard.replace(controller=1, port=2))
+    assert (first.controller, first.port) == (1, 2)
+    with pytest.raises(OperationFailed):
+        web.attach(stick.replace(controller=1, port=2))
+    second = web.attach(stick.replace(controller=1))
+    assert (second.controller, second.port) == (1, 1)
+    web.detach(UsbCtrl(devid=1))
+    assert (len(web.config().usbctrls), web.config().usbdevs) == (1, ())
+    assert [device.domid for device in fake.usb.list()] == [None] * 3
+    third = web.attach(stick)
+    assert (third.controller, third.port) == (0, 1)
+
+
+def test_a_pv_guest_gets_a_usb_controller_with_its_first_device(fake: FakeHost) -> None:
+    web = fake.create(config(type="pv"))
+    device = web.attach(UsbDev(hostbus=1, hostaddr=2))
+    assert (device.controller, device.port) == (0, 1)
+    assert [(one.type, one.ports) for one in web.config().usbctrls] == [("qusb", 8)]
+    web.detach(device)
+    assert len(web.config().usbctrls) == 1
 
 
 def test_a_usb_device(fake: FakeHost) -> None:

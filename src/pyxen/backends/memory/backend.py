@@ -286,7 +286,7 @@ class MemoryBackend(MemoryHost):
 
     def soft_reset(self, domain: DomainRef, *, timeout: float | None) -> Operation[None]:
         check_soft_reset(self._glance("soft_reset", domain), self.name)
-        return self._do("soft_reset", domain, lambda _, guest: lifecycle.soft_reset(guest), timeout)
+        return self._do("soft_reset", domain, lambda _, guest: lifecycle.soft_reset(self._machine, guest), timeout)
 
     def config(self, domain: DomainRef) -> Operation[DomainConfig]:
         return self._at_once("config", domain, configuration.config)
@@ -310,7 +310,7 @@ class MemoryBackend(MemoryHost):
         return self._do("send_trigger", domain, partial(buttons.send_trigger, trigger=trigger, vcpu=vcpu))
 
     def send_sysrq(self, domain: DomainRef, key: str) -> Operation[None]:
-        return self._do("send_sysrq", domain, lambda _, guest: buttons.send_sysrq(guest, key))
+        return self._do("send_sysrq", domain, lambda _, guest: buttons.send_sysrq(self._machine, guest, key))
 
     def attach(self, domain: DomainRef, device: D, *, timeout: float | None) -> Operation[D]:
         script = partial(devices.attach, self._machine, device=device, backend=self.name)

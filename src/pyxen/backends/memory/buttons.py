@@ -8,6 +8,7 @@ from pyxen._common.preconditions import check_sysrq_key, check_vcpu
 from pyxen._common.scripts import at_once
 from pyxen.backends.memory.engine import failed, refused
 from pyxen.backends.memory.guests import Guest, is_hvm
+from pyxen.backends.memory.machine import Machine
 from pyxen.config import DomainType
 from pyxen.operation import Operation
 from pyxen.records.info import ShutdownReason, Trigger
@@ -39,8 +40,14 @@ def send_trigger(operation: Operation[Any], guest: Guest, trigger: Trigger, vcpu
 
 
 @at_once
-def send_sysrq(guest: Guest, key: str) -> None:
-    """Press Alt+SysRq with a key."""
+def send_sysrq(machine: Machine, guest: Guest, key: str) -> None:
+    """Press Alt+SysRq with a key, which stands in xenstore until the guest has taken it."""
     check_sysrq_key(guest.domid, key)
-    if key in _KEYS:
-        guest.soon(lambda: guest.end(_KEYS[key]))
+    machine.store_nodes.press(guest, key)
+
+    def take() -> None:
+        machine.store_nodes.press(guest, "")
+        if key in _KEYS:
+            guest.end(_KEYS[key])
+
+    guest.soon(take)

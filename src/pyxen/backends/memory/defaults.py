@@ -18,7 +18,6 @@ from pyxen.config import (
     Part,
     UsbCtrl,
     UsbCtrlType,
-    UsbDev,
     Vif,
     Vtpm,
 )
@@ -30,6 +29,10 @@ D = TypeVar("D", bound=Part)
 
 _BRIDGE: Final = "xenbr0"
 """The bridge of a vif without one in its configuration."""
+
+_PORTS: Final = 8
+_EMULATED_PORTS: Final = {1: 2, 2: 6}
+"""Ports of QEMU's USB controllers, by the version of USB, where they are not those of the others."""
 
 _BRIDGE_SCRIPT: Final = "vif-bridge"
 
@@ -94,12 +97,12 @@ def filled_device(device: D, guest: DomainType, present: Sequence[Any], random: 
         case UsbCtrl():
             if device.type is UsbCtrlType.AUTO:
                 changes["type"] = UsbCtrlType.DEVICEMODEL if guest is DomainType.HVM else UsbCtrlType.QUSB
-            changes |= {"version": device.version or 2, "ports": device.ports or 8}
+            version = device.version or 2
+            is_emulated = changes.get("type", device.type) is UsbCtrlType.DEVICEMODEL
+            default = _EMULATED_PORTS.get(version, _PORTS) if is_emulated else _PORTS
+            changes |= {"version": version, "ports": device.ports or default}
         case Vtpm() if device.uuid is None:
             changes["uuid"] = random_uuid(random)
-        case UsbDev() if device.controller is None:
-            changes["controller"] = 0
-            changes["port"] = device.port or 1 + max((other.port for other in present), default=0)
         case _:
             pass
     return device.replace(**changes)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from uuid import UUID
 
 from pyxen.backends.memory.defaults import random_uuid
@@ -31,7 +30,7 @@ def define(machine: Machine, config: DomainConfig, autostart: bool | None) -> De
     before = machine.kept.get(uuid)
     starts = autostart if autostart is not None else before is not None and before.autostart
     machine.kept[uuid] = Kept(config.replace(uuid=uuid), uuid, starts)
-    machine.tell(DomainDefined(uuid=uuid, name=config.name, time=datetime.now(UTC), is_new=before is None))
+    machine.tell(DomainDefined(uuid=uuid, name=config.name, time=machine.moment(), is_new=before is None))
     return _shown(machine, machine.kept[uuid])
 
 
@@ -39,7 +38,7 @@ def undefine(machine: Machine, uuid: UUID) -> None:
     """Forget a definition."""
     one = kept(machine, uuid, "undefine")
     del machine.kept[uuid]
-    machine.tell(DomainUndefined(uuid=uuid, name=one.config.name, time=datetime.now(UTC)))
+    machine.tell(DomainUndefined(uuid=uuid, name=one.config.name, time=machine.moment()))
 
 
 def defined(machine: Machine) -> list[DefinedDomain]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 from pyxen._common.backend_domains import no_backend_of, served_devices
 from pyxen._common.device_kinds import (
@@ -12,19 +12,20 @@ from pyxen._common.device_kinds import (
     check_hotplug,
     find_drive,
     identify,
-    kind_of,
     matches,
     name_of,
     needs_qemu,
     not_there,
 )
 from pyxen._common.host_files import files_of
+from pyxen._common.pci_preconditions import one_function, with_address
 from pyxen._common.preconditions import check_disc, check_disc_can_change, file_missing, no_bridge
 from pyxen._common.scripts import at_once
+from pyxen.backends.memory import usb
 from pyxen.backends.memory.defaults import filled_device
 from pyxen.backends.memory.engine import Script, Wait, describe, failed, refused
 from pyxen.backends.memory.guests import Guest
-from pyxen.backends.memory.host_devices import check_pcis, check_usbdevs
+from pyxen.backends.memory.host_devices import check_pcis, check_usbdevs, pci_devices
 from pyxen.backends.memory.machine import Machine, about
 from pyxen.config import (
     P9,
@@ -39,6 +40,7 @@ from pyxen.config import (
     Pvcalls,
     UsbCtrl,
     UsbCtrlType,
+    UsbDev,
     VkbBackend,
 )
 from pyxen.config.vdev import vdev_number
@@ -72,6 +74,8 @@ _BY_QEMU: Final = frozenset({UsbCtrlType.QUSB, UsbCtrlType.DEVICEMODEL})
 def attach(machine: Machine, operation: Operation[Any], guest: Guest, device: D, backend: str) -> D:
     """Attach a device, and return it with the settings that were filled in; a failed attach changes nothing."""
     kind = check_hotplug(device, guest.config.type, backend)
+    if isinstance(device, Pci):
+        device = cast("D", one_function(operation, pci_devices(machine), device))
     present = _present(guest, kind)
     if message := already_there(kind, device, present):
         raise describe(DeviceExists, message, operation)
@@ -80,17 +84,16 @@ def attach(machine: Machine, operation: Operation[Any], guest: Guest, device: D,
     if isinstance(device, P9) and not (device.tag and device.path and device.security_model):
         raise refused(operation, f"Domain {guest.domid}:9pfs spec missing required field!")
     check_files(machine, operation, *files_of(device))
-    held = _held(machine, DomainConfig("new").replace(pcis=(device,))) if isinstance(device, Pci) else None
-    if held is not None and isinstance(device, Pci) and not device.seize:
-        message = f"{device.address} is not assignable: xl pci-assignable-add {device.address}, or say seize=True"
-        raise describe(NotFound, message, operation)
-    made = filled_device(device, guest.config.type, present, machine.random)
+    made, others = filled_device(device, guest.config.type, present, machine.random), {}
+    if isinstance(made, UsbDev):
+        plugged_in, controllers = usb.plugged(operation, guest.config, made, machine.random)
+        made, others = cast("D", plugged_in), {"usbctrls": controllers}
     if _by_qemu(made) and not has_qemu(guest.config):
         raise needs_qemu(made, backend)
     check_devices(machine, operation, DomainConfig("new").replace(**{kind.field: (made,)}))
     if isinstance(device, Disk):
         guest.ask_backends([device])
-    machine.change_devices(guest, guest.config.replace(**{kind.field: (*present, made)}))
+    machine.change_devices(guest, guest.config.replace(**{**others, kind.field: (*present, made)}))
     return made
 
 
@@ -107,16 +110,23 @@ def detach(
     machine: Machine, operation: Operation[Any], guest: Guest, device: Part | str, backend: str, *, force: bool
 ) -> Script[None]:
     """Detach a device, after the guest has released it or, with `force`, at once."""
+    if isinstance(device, Pci) and device.address is None:
+        device = with_address(operation, pci_devices(machine), device)
     try:
         kind, wanted = identify(device, backend)
     except ValueError as error:
         raise describe(InvalidArgument, str(error), operation) from None
-    found = next((other for other in _present(guest, kind) if matches(wanted, other)), None)
-    if found is None:
+    found = [other for other in _present(guest, kind) if matches(wanted, other)]
+    if not found:
         raise describe(NotFound, not_there(kind, wanted, _present(guest, kind)), operation)
+    if not isinstance(wanted, Pci):  # a PCI device may stand for several functions
+        del found[1:]
     if not force:
-        yield from _await_release(machine, operation, guest, kind, found)
-    left = tuple(other for other in _present(guest, kind) if other is not found)
+        yield from _await_release(machine, operation, guest, kind, found[0])
+    if isinstance(found[0], UsbCtrl):
+        machine.change_devices(guest, usb.without_controller(guest.config, found[0]))
+        return
+    left = tuple(other for other in _present(guest, kind) if all(other is not one for one in found))
     machine.change_devices(guest, guest.config.replace(**{kind.field: left}))
 
 
@@ -189,9 +199,8 @@ def check_devices(machine: Machine, operation: Operation[Any], config: DomainCon
     """Refuse devices whose files or bridges are missing on the host, and what a domain cannot get of the host's."""
     needed = files_of(*config.disks, *config.vifs)
     check_files(machine, operation, *needed, *filter(None, map(_relative_target, config.disks)))
-    if held := _held(machine, config):
-        raise failed(operation, f"PCI device {held} already assigned to a domain")
     check_pcis(machine, operation, config.pcis)
+    usb.check_controllers(operation, config.usbctrls)
     check_usbdevs(machine, operation, config.usbdevs)
     for vif in config.vifs:
         local = vif.backend is None and not vif.backend_domid
@@ -207,13 +216,6 @@ def _relative_target(disk: Disk) -> str | None:
     if disk.target is None or disk.script or disk.backend or disk.backend_domid or disk.target.startswith("/"):
         return None
     return disk.target
-
-
-def _held(machine: Machine, config: DomainConfig) -> str | None:
-    """Return the address of a PCI device of the configuration that another domain has."""
-    kind = kind_of(Pci("00:00.0"))
-    taken = [pci for guest in machine.domains.values() for pci in guest.config.pcis]
-    return next((str(pci.address) for pci in config.pcis if already_there(kind, pci, taken)), None)
 
 
 def _by_qemu(device: Part) -> bool:

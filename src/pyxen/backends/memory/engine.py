@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Generator
@@ -19,6 +20,7 @@ from pyxen.backends.memory.clock import Clock
 from pyxen.errors import (
     ConnectFailed,
     Error,
+    HostClosed,
     InvalidArgument,
     OperationCancelled,
     OperationFailed,
@@ -51,6 +53,8 @@ class Wait:
     """A condition."""
     abortable: bool = True
     """Whether the wait ends when the operation is stopped; False during cleanup."""
+    outside: bool = False
+    """Whether it is for a function of `Engine.outside`, while which virtual time stands still."""
 
 
 Script = Generator[Wait, None, T]
@@ -67,9 +71,11 @@ class _Task:
         owner: object,
         deadline: float | None,
         also: Engine | None,
+        takes_time: bool,
     ) -> None:
         self.operation = operation
         self.also = also
+        self.takes_time = takes_time
         self.script = script
         self.owner = owner
         self.deadline = deadline
@@ -90,13 +96,13 @@ class Engine:
     """Runs scripts and scheduled calls on its own thread, which exists while the host is in use.
 
     Attributes:
-        changed: The lock for all access to the host's state, and the condition for its changes.
         clock: The clock.
         thread: The thread; None while the host is not in use.
     """
 
     def __init__(self, clock: Clock) -> None:
-        self.changed = threading.Condition(threading.RLock())
+        self._changed = threading.Condition(threading.RLock())
+        self._pid = os.getpid()
         self.clock = clock
         self.thread: threading.Thread | None = None
         self._users = 0
@@ -104,6 +110,22 @@ class Engine:
         self._count = itertools.count()
         self._tasks: list[_Task] = []
         self._outbox: deque[Callable[[], object]] = deque()
+
+    @property
+    def is_inherited(self) -> bool:
+        """Whether this is the child of a fork: the thread is the parent's, and so is what the host holds open."""
+        return os.getpid() != self._pid
+
+    @property
+    def changed(self) -> threading.Condition:
+        """The lock for all access to the host's state, and the condition for its changes.
+
+        Raises:
+            HostClosed: In the child of a fork, where a thread that does not exist there may hold it for ever.
+        """
+        if self.is_inherited:
+            raise HostClosed("the host was opened before a fork: open it again")
+        return self._changed
 
     def begin_use(self) -> None:
         """Add a user; the first one starts the thread.
@@ -158,6 +180,7 @@ class Engine:
         owner: object,
         timeout: float | None = None,
         also: Engine | None = None,
+        takes_time: bool = True,
     ) -> Operation[T]:
         """Start an operation.
 
@@ -167,14 +190,42 @@ class Engine:
             owner: Whose operation it is, for `stop`.
             timeout: Seconds after which it is stopped.
             also: The engine of another host that it changes: its events, too, are delivered before the operation ends.
+            takes_time: Whether virtual time passes while it runs; False for one that only stands for a reader.
         """
         with self.changed:
-            if self.thread is not None:
-                operation.carried_by(self._rouse, self.thread, self if also is None else None)  # else it needs both
             deadline = None if timeout is None else self.clock.now() + timeout
-            self._tasks.append(_Task(operation, script, owner, deadline, also))
+            task = _Task(operation, script, owner, deadline, also, takes_time)
+            try:
+                if self.thread is not None:
+                    operation.carried_by(self._rouse, self.thread, self if also is None else None)  # else it needs both
+                self._tasks.append(task)
+            except BaseException:  # Ctrl-C: who waits for its end must not wait for what nobody carries out
+                if task not in self._tasks:
+                    operation.set_exception(describe(OperationCancelled, "it was not begun", operation))
+                raise
             self.changed.notify_all()
         return operation
+
+    def outside(self, function: Callable[[], T]) -> Script[T]:
+        """Call a slow function on a thread of its own, without the lock, and return its result. A part of a script."""
+        results: list[T] = []
+        failures: list[BaseException] = []
+
+        def call() -> None:
+            try:
+                with completing(self):  # the operation waits for this thread: a user's function must not for others
+                    results.append(function())
+            except BaseException as error:  # noqa: BLE001 (the script gets every error)
+                failures.append(error)
+            with self.changed:
+                self.changed.notify_all()
+
+        with shortage(OperationFailed, "cannot start a thread"):
+            threading.Thread(target=call, name="pyxen-memory-outside", daemon=True).start()
+        yield Wait(ready=lambda: bool(results or failures), abortable=False, outside=True)
+        if failures:
+            raise failures[0]
+        return results[0]
 
     def stop(self, reason: str, owner: object = None) -> list[Operation[Any]]:
         """Stop the operations in progress, of one owner or of all, and return them."""
@@ -198,10 +249,14 @@ class Engine:
                     if not self._advance() and not self._outbox:
                         if self.thread is not me:
                             return
-                        self.clock.idle(self.changed, self._due(), busy=bool(self._tasks))
+                        self.clock.idle(self.changed, self._due(), busy=self._is_busy())
                     said, self._outbox = self._outbox, deque()
-                for call in said:
-                    shielded(call)
+                while said:
+                    shielded(said.popleft())  # nothing keeps a call that was made, and the host with it
+
+    def _is_busy(self) -> bool:
+        """Tell whether virtual time is to pass: somebody waits for an operation, and none for what is outside."""
+        return any(task.takes_time for task in self._tasks) and not any(task.wait.outside for task in self._tasks)
 
     def _due(self) -> float | None:
         times = [self._timers[0][0]] if self._timers else []

@@ -88,7 +88,7 @@ class GuestNodes:
             f"{top}/name": guest.name,
             f"{top}/domid": str(domid),
             f"{top}/memory/static-max": str(mib_to_kib(guest.config.effective_maxmem or guest.config.memory or 0)),
-            f"{top}/memory/target": str(guest.target_kib),
+            f"{top}/memory/target": str(guest.target_kib - guest.videoram_kib),
             f"{top}/control/platform-feature-multiprocessor-suspend": "1",
             f"{top}/control/platform-feature-xs_reset_watches": "1",
             f"{top}/console/backend": f"/local/domain/0/backend/console/{domid}/0",
@@ -99,7 +99,7 @@ class GuestNodes:
             f"{top}/console/ring-ref": "4",
             f"{top}/console/tty": terminal(guest, 0),
             f"{top}/console/type": "xenconsoled",
-            f"{top}/memory/videoram": "0",
+            f"{top}/memory/videoram": str(guest.videoram_kib),
             f"{top}/store/port": "1",
             f"{top}/store/ring-ref": "3",
             f"/vm/{guest.uuid}": "",
@@ -163,6 +163,11 @@ class GuestNodes:
             if name.startswith(_UNITS) and name not in shared:
                 self.tree.remove(f"{back}/{name}")
 
+    def press(self, guest: Guest, key: str) -> None:
+        """Write a SysRq key for the guest; empty: it has taken the key."""
+        path = f"/local/domain/{guest.domid}/control/sysrq"
+        self.tree.place(path, key.encode(), NodePermissions(guest.domid))
+
     def forget(self, guest: Guest) -> None:
         """Remove what is said of a domain that is gone."""
         for path in self._devices.pop(guest.domid, set()):
@@ -194,11 +199,11 @@ class GuestNodes:
                 old = guest.name
                 guest.config = guest.config.replace(name=value)
                 self._tell(DomainRenamed(**about(guest), old=old, new=value))
-            case "memory/target" if value.isdecimal() and int(value) != guest.target_kib:
-                guest.target_kib = int(value)
+            case "memory/target" if value.isdecimal() and int(value) + guest.videoram_kib != guest.target_kib:
+                guest.target_kib = int(value) + guest.videoram_kib
                 self._tell(MemoryTargetChanged(**about(guest), target_kib=guest.target_kib))
                 guest.follow()
-            case "control/shutdown" if value in _REQUESTS and guest.request is None and guest.runs:
+            case "control/shutdown" if value in _REQUESTS and guest.request is None:
                 guest.ask(_REQUESTS[value])
             case _:
                 pass

@@ -5,11 +5,12 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from uuid import UUID
 
 from pyxen._common.needs import paging_kib
+from pyxen._common.preconditions import videoram_mib
 from pyxen.backends.memory.console import Console, close_all
 from pyxen.backends.memory.pools import Pool, default_scheduler
 from pyxen.config import CpuSet, Disk, DiskBackend, DomainConfig, DomainType, Scheduler, SchedulerKind
@@ -40,6 +41,9 @@ class Surroundings(Protocol):
 
     def now(self) -> float:
         """Return the current time."""
+
+    def moment(self) -> datetime:
+        """Return the current time as a clock on the wall shows it."""
 
     def at(self, time: float, call: Callable[[], None]) -> None:
         """Schedule a call for a time."""
@@ -72,6 +76,7 @@ class Guest:
         drivers: Whether it has PV drivers; an HVM guest without them cannot receive requests.
         building: Whether it is still being built; events do not mention it until then.
         gone: Whether it was destroyed.
+        videoram_kib: The part of its memory that is its graphics card's. xenstore has the target without it.
         request: A request that the guest has not acknowledged yet.
         started_at: When the domain was created, by the machine's clock.
     """
@@ -93,6 +98,7 @@ class Guest:
         self.pauses = 1  # Xen creates domains paused
         self.reason: ShutdownReason | None = None
         self.request: str | None = None
+        self.videoram_kib = mib_to_kib(videoram_mib(config))
         self.target_kib = mib_to_kib(config.memory or 0)
         self.memory_kib = self.target_kib
         self.limit_kib = self.target_kib + LIMIT_ROOM_KIB
@@ -255,6 +261,11 @@ class Guest:
         if self.ready:
             self._plan(self.timing.answer, self._acknowledge)
 
+    def withdraw(self) -> None:
+        """Take back a request that the guest has not acknowledged."""
+        self.request = None
+        self.host.note(self)
+
     def press(self, reason: ShutdownReason) -> None:
         """Press a button, to which the guest responds after a while if it responds at all."""
         if self.booted and self.answers:
@@ -332,7 +343,7 @@ class Guest:
 
 def about(guest: Guest) -> dict[str, Any]:
     """Return the fields that every event of a domain has."""
-    return {"domid": guest.domid, "uuid": guest.uuid, "name": guest.name, "time": datetime.now(UTC)}
+    return {"domid": guest.domid, "uuid": guest.uuid, "name": guest.name, "time": guest.host.moment()}
 
 
 def _pins(config: DomainConfig) -> dict[int, tuple[CpuSet | None, CpuSet | None]]:

@@ -6,7 +6,13 @@ import dataclasses
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
-from pyxen._common.pci_preconditions import device_to_add, device_to_remove, not_assignable
+from pyxen._common.pci_preconditions import (
+    check_one_function,
+    device_to_add,
+    device_to_remove,
+    held,
+    not_assignable,
+)
 from pyxen._common.scripts import at_once
 from pyxen._common.usb_lookup import find_usb_or_none, no_such_usb
 from pyxen.backends.memory.engine import failed
@@ -15,7 +21,15 @@ from pyxen.config import Pci, PciAddress, UsbDev
 from pyxen.operation import Operation
 from pyxen.records.host_devices import PciDevice, UsbDevice
 
-__all__ = ["assignable_add", "assignable_remove", "check_pcis", "check_usbdevs", "pci_devices", "usb_devices"]
+__all__ = [
+    "assignable_add",
+    "assignable_remove",
+    "by_address",
+    "check_pcis",
+    "check_usbdevs",
+    "pci_devices",
+    "usb_devices",
+]
 
 _PCIBACK: Final = "pciback"
 _HUB: Final = 9
@@ -51,6 +65,11 @@ def _addresses(machine: Machine, pci: Pci) -> list[PciAddress]:
         return [pci.address]
     place = (pci.address.domain, pci.address.bus, pci.address.device)
     return [one for one in machine.devices.pci if (one.domain, one.bus, one.device) == place]
+
+
+def by_address(machine: Machine, pcis: Iterable[Pci]) -> tuple[Pci, ...]:
+    """Return the devices of a new domain by their addresses, as xenstore and libxl have them."""
+    return tuple(pci.replace(address=address, name=None) for pci in pcis for address in _addresses(machine, pci))
 
 
 def usb_devices(machine: Machine) -> list[UsbDevice]:
@@ -93,13 +112,20 @@ def assignable_remove(machine: Machine, _: Operation[None], key: PciAddress | st
 
 def check_pcis(machine: Machine, operation: Operation[Any], pcis: Iterable[Pci]) -> None:
     """Refuse PCI devices that are not assignable. A device with ``seize`` is made assignable, as by libxl."""
-    present = {device.address: device for device in pci_devices(machine)}
+    pcis = tuple(pcis)
+    if not pcis:  # most domains have none, and who has the others is asked of all domains
+        return
+    devices = pci_devices(machine)
+    check_one_function(operation, devices, pcis)
+    present = {device.address: device for device in devices}
     for pci in pcis:
         addresses = _addresses(machine, pci)
         for address in addresses:
             device = present.get(address)
             if device is not None and pci.seize and device.domid is None and not device.assignable:
                 _take(machine, device, None, rebind=True)
+            elif device is not None and device.domid is not None:
+                raise held(operation, address, device.domid)
             elif device is None or not device.assignable:
                 raise not_assignable(operation, pci)
         if not addresses:
@@ -108,7 +134,8 @@ def check_pcis(machine: Machine, operation: Operation[Any], pcis: Iterable[Pci])
 
 def check_usbdevs(machine: Machine, operation: Operation[Any], usbdevs: Iterable[UsbDev]) -> None:
     """Refuse USB devices that the host does not have, hubs, and what another domain has."""
-    present = usb_devices(machine)
+    usbdevs = tuple(usbdevs)
+    present = usb_devices(machine) if usbdevs else []
     for usb in usbdevs:
         device = find_usb_or_none(present, (usb.hostbus, usb.hostaddr))
         if device is None:

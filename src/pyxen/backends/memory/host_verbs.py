@@ -31,7 +31,7 @@ from pyxen.backends.memory import (
 from pyxen.backends.memory.engine import Script
 from pyxen.backends.memory.guests import Guest
 from pyxen.backends.memory.info import host_info
-from pyxen.backends.memory.machine import Call, Machine, Subscriber
+from pyxen.backends.memory.machine import Call, Machine, Subscriber, copied
 from pyxen.backends.memory.topology import host_topology, idle_times_ns
 from pyxen.backends.memory.xenstore import MemoryStore
 from pyxen.backends.store import Store
@@ -63,18 +63,16 @@ class MemoryHost(Backend):
 
     def __init__(self, machine: Machine) -> None:
         if machine.lost is not None:
-            raise machine.lost
+            raise copied(machine.lost)
         self._machine = machine
         self._subscribers: list[Subscriber] = []
         self._reached: list[Machine] = []
         self._closed = False
-        self._pid = os.getpid()
         machine.engine.begin_use()
         self.completer = machine.engine
         self._in_use = [machine.engine]
         nodes = machine.store_nodes
-        check = partial(self._check, "xenstore")
-        self._store = MemoryStore(machine.engine, nodes.tree, nodes.watches, check, self._check_process)
+        self._store = MemoryStore(machine.engine, nodes.tree, nodes.watches, partial(self._check, "xenstore"))
 
     @property
     def uri(self) -> str:
@@ -86,9 +84,9 @@ class MemoryHost(Backend):
         return self._machine
 
     def close(self) -> None:
-        if os.getpid() != self._pid:
-            return  # the thread belongs to the parent process
         engine = self._machine.engine
+        if engine.is_inherited:
+            return  # the thread belongs to the parent process
         with engine.changed:
             self._closed = True
         running = engine.stop("closed", self)
@@ -144,6 +142,12 @@ class MemoryHost(Backend):
         with self._lock:
             self._check("list")
             return [guest.info() for _, guest in sorted(self._machine.domains.items())]
+
+    def find(self, key: str | int | UUID) -> DomainInfo | None:
+        with self._lock:
+            self._check("list")
+            guest = self._machine.found(key)
+            return None if guest is None else guest.info()
 
     def orphans(self) -> tuple[DomainRef, ...]:
         """Return nothing: simulated domains end with this process."""
@@ -286,27 +290,20 @@ class MemoryHost(Backend):
 
     # Internals
 
-    def _check_process(self) -> None:
-        """Raise `HostClosed` in the child of a fork."""
-        if os.getpid() != self._pid:
-            raise HostClosed("the host was opened before a fork: open it again")
-
     @property
     def _lock(self) -> threading.Condition:
-        """The host's lock. In the child of a fork, a thread that does not exist there may hold it: nobody waits."""
-        self._check_process()
+        """The host's lock; in the child of a fork, `HostClosed`."""
         return self._machine.lock
 
     def _check(self, verb: str, *names: str | int | UUID) -> None:
         """Note a call, and raise an error if the host is closed or lost, or if a test injected a failure."""
-        self._check_process()
         if verb and verb not in _NOTED_BEFORE:
             self._note(verb, *names)
         if self._closed:
             raise HostClosed("the host is closed, or was opened before a fork: open it again")
         with self._machine.lock:
             if self._machine.lost is not None:
-                raise self._machine.lost
+                raise copied(self._machine.lost)
             fault = self._machine.fault(verb, *names)
         if isinstance(fault, OperationFailed):
             fault.operation = fault.operation or verb
@@ -316,10 +313,7 @@ class MemoryHost(Backend):
             raise fault
 
     def _note(self, verb: str, *names: str | int | UUID) -> None:
-        """Remember a call, for `FakeHost.calls`. Of several names of a domain the last one, its name, is the best.
-
-        The caller has checked the process.
-        """
+        """Remember a call, for `FakeHost.calls`. Of several names of a domain the last one, its name, is the best."""
         readable = [name for name in names if not isinstance(name, UUID)] or list(map(str, names))
         with self._machine.lock:
             self._machine.calls.append(Call(verb, readable[-1] if readable else None))

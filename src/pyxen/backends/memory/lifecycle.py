@@ -10,13 +10,14 @@ from pyxen._common.defaults import with_memory
 from pyxen._common.endings import LEFT, SETTINGS, ended_otherwise, has_ended
 from pyxen._common.host_files import files_of_config, files_of_stubdomain
 from pyxen._common.needs import needed_kib
-from pyxen._common.preconditions import check_pool, name_taken, not_enough_memory, uuid_taken
+from pyxen._common.preconditions import check_paused, check_pool, name_taken, not_enough_memory, uuid_taken
 from pyxen._common.scripts import at_once
 from pyxen.backends.memory.buttons import send_trigger
 from pyxen.backends.memory.defaults import filled, random_uuid
 from pyxen.backends.memory.devices import check_backends, check_devices, check_files
 from pyxen.backends.memory.engine import Script, Stopped, Wait, describe, failed
 from pyxen.backends.memory.guests import Guest, lacks_drivers
+from pyxen.backends.memory.host_devices import by_address
 from pyxen.backends.memory.machine import Machine
 from pyxen.backends.memory.pools import Pool
 from pyxen.backends.memory.room import check_room, make_room
@@ -146,7 +147,8 @@ def new_guest(
     except OperationFailed:
         machine.leave(domid)
         raise
-    guest = Guest(machine, domid, identity, whole.replace(domid=domid), machine.timing)
+    whole = whole.replace(domid=domid, pcis=by_address(machine, whole.pcis))
+    guest = Guest(machine, domid, identity, whole, machine.timing)
     guest.ask_backends(config.disks)
     guest.poolid = pool.number
     guest.schedule_as(pool.scheduler, whole.scheduler)
@@ -197,10 +199,10 @@ def destroy(machine: Machine, guest: Guest) -> None:
 
 
 @at_once
-def unpause(operation: Operation[Any], guest: Guest) -> None:
+def unpause(_: Operation[Any], guest: Guest) -> None:
     """Decrease the pause count."""
     if not guest.paused:
-        raise failed(operation, f"Domain {guest.domid}:Unpausing domain: Invalid argument")
+        check_paused(guest.info())
     guest.unpause()
 
 
@@ -247,9 +249,10 @@ def _asked(machine: Machine, operation: Operation[Any], guest: Guest, what: str)
 
 
 @at_once
-def soft_reset(guest: Guest) -> None:
+def soft_reset(machine: Machine, guest: Guest) -> None:
     """Restart a guest in its existing memory."""
     guest.begin()
+    machine.note(guest)
     guest.go_on()
 
 

@@ -6,6 +6,7 @@ import re
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
+from copy import copy
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -42,7 +43,7 @@ from pyxen.operation import Operation
 from pyxen.records.info import DomainUptime
 from pyxen.units import KIB_PER_MIB
 
-__all__ = ["DOM0_MIB", "Call", "Fault", "Kept", "Machine", "Subscriber", "about"]
+__all__ = ["DOM0_MIB", "Call", "Fault", "Kept", "Machine", "Subscriber", "about", "copied"]
 
 DOM0_MIB: Final = 512
 RANDOM_DOMID: Final = 0xFFFFFFFE
@@ -179,13 +180,13 @@ class Machine:
         self._last_domid = 0
         self._left: dict[int, float] = {}
         self.store_nodes = GuestNodes(
-            self.engine, self.domains, self.tell, lambda guest: self._epoch + timedelta(seconds=guest.started_at)
+            self.engine, self.domains, self.tell, lambda guest: self._on_the_wall(guest.started_at)
         )
         self._make_dom0()
 
     @property
     def lock(self) -> threading.Condition:
-        """The lock for all access to the host's state."""
+        """The lock for all access to the host's state; see `Engine.changed`."""
         return self.engine.changed
 
     def _first_pools(self) -> dict[int, Pool]:
@@ -245,13 +246,27 @@ class Machine:
             domid=guest.domid,
             name=guest.name,
             uuid=guest.uuid,
-            start_time=self._epoch + timedelta(seconds=started_at),
+            start_time=self._on_the_wall(started_at),
             uptime_s=self.now() - started_at,
         )
 
     def moment(self) -> datetime:
         """Return the current time as a clock on the wall shows it."""
-        return self._epoch + timedelta(seconds=self.now())
+        return self._on_the_wall(self.now())
+
+    def _on_the_wall(self, time: float) -> datetime:
+        try:
+            return self._epoch + timedelta(seconds=time)
+        except OverflowError:  # virtual time goes on after the calendar has ended
+            return datetime.max.replace(tzinfo=UTC)
+
+    def found(self, key: str | int | UUID) -> Guest | None:
+        """Return the domain with a name, a domid or a uuid; None if there is no such domain."""
+        if isinstance(key, int):
+            return self.domains.get(key)
+        if isinstance(key, str):
+            return self.named(key)
+        return next((guest for guest in self.domains.values() if guest.uuid == key), None)
 
     def named(self, name: str) -> Guest | None:
         """Return the domain with a name."""
@@ -366,7 +381,9 @@ class Machine:
         self.store_nodes.watches.end()
 
     def hang_up(self) -> None:
-        """Close all consoles; their readers see the end of the stream."""
+        """Close all consoles; their readers see the end of the stream. In the child of a fork they are the parent's."""
+        if self.engine.is_inherited:
+            return
         with self.lock:
             for guest in self.domains.values():
                 close_all(guest)
@@ -379,8 +396,21 @@ class Machine:
                 fault.used += 1
                 if not fault.times:
                     self.faults.remove(fault)
-                return fault.error
+                return copied(fault.error)
         return None
+
+
+def copied(error: Exception) -> Exception:
+    """Return a new exception like the one that a test gave, to which a call may add what it is about.
+
+    One that cannot be copied, because its class takes other arguments than it keeps, is returned itself.
+    """
+    try:
+        made = copy(error)
+    except Exception:  # noqa: BLE001 (whatever the class of a test does)
+        return error.with_traceback(None)
+    made.__cause__, made.__suppress_context__ = error.__cause__, error.__suppress_context__
+    return made
 
 
 def _taken_kib(guest: Guest) -> int:

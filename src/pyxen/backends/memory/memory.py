@@ -21,7 +21,7 @@ def memory(guest: Guest) -> DomainMemory:
         target_kib=guest.target_kib,
         maximum_kib=mib_to_kib(guest.config.effective_maxmem or 0),
         limit_kib=guest.limit_kib,
-        videoram_kib=0,
+        videoram_kib=guest.videoram_kib,
         claimed_kib=0,
         shared_kib=0,
         paged_kib=0,

@@ -12,7 +12,8 @@ from pyxen._common.qmp import READ_ALREADY, check_monitor_command, no_qemu, no_s
 from pyxen.backends.memory.devices import has_qemu
 from pyxen.backends.memory.engine import Script, Wait, describe
 from pyxen.backends.memory.guests import Guest
-from pyxen.backends.memory.machine import Machine
+from pyxen.backends.memory.lifecycle import check_there
+from pyxen.backends.memory.machine import Machine, copied
 from pyxen.errors import Error, InvalidArgument, InvalidState
 from pyxen.operation import Operation
 from pyxen.records.qmp_event import QmpEvent
@@ -42,7 +43,7 @@ def execute(
 ) -> Script[Any]:
     """Let the guest's QEMU answer a command."""
     _check(guest, "qmp")
-    yield _turn(guest, owner)
+    yield from _turn(operation, guest, owner)
     return _answer(operation, guest, command, json.loads(request(command, arguments)).get("arguments", {}))
 
 
@@ -64,9 +65,9 @@ def listen(
     _check(guest, "qmp")
     if guest.listener is not None and guest.listener.owner is listener.owner:
         raise describe(InvalidState, READ_ALREADY, operation)
-    yield _turn(guest, listener.owner)
+    yield from _turn(operation, guest, listener.owner)
     guest.listener = listener
-    return machine.engine.run(listening, _until_over(machine, guest, listener), listener.owner)
+    return machine.engine.run(listening, _until_over(machine, guest, listener), listener.owner, takes_time=False)
 
 
 def report(machine: Machine, guest: Guest, name: str, data: Mapping[str, Any]) -> None:
@@ -83,9 +84,10 @@ def _check(guest: Guest, verb: str) -> None:
         raise no_socket(guest.domid, _BACKEND)
 
 
-def _turn(guest: Guest, owner: object) -> Wait:
+def _turn(operation: Operation[Any], guest: Guest, owner: object) -> Script[None]:
     """Wait for QEMU, which talks to one client at a time; commands of who reads its events go between them."""
-    return Wait(ready=lambda: guest.listener is None or guest.listener.owner is owner)
+    yield Wait(ready=lambda: guest.gone or guest.listener is None or guest.listener.owner is owner)
+    check_there(operation, guest)
 
 
 def _until_over(machine: Machine, guest: Guest, listener: Listener) -> Script[None]:
@@ -109,7 +111,7 @@ def _answer(operation: Operation[Any], guest: Guest, command: str, arguments: di
         words = f"The command {command} has not been found"
         raise refusal(operation, command, f"{words}; FakeGuest.qmp says what it answers", "CommandNotFound", words)
     if isinstance(said, Exception):
-        raise said
+        raise copied(said)
     return _as_json(f"FakeGuest.qmp answers {command} with what is", said)
 
 

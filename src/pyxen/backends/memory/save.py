@@ -113,8 +113,12 @@ def restore(
     autoballoon: bool | None,
 ) -> Script[Guest]:
     """Create a domain from a file; a failed restore leaves nothing behind."""
-    found = _read(operation, path, override)
-    return (yield from _restored(machine, operation, found, path, paused=paused, allow=allow, autoballoon=autoballoon))
+
+    def look() -> tuple[DomainConfig, bytes]:
+        return _allowed(_read(operation, path, override), allow, path)
+
+    found = yield from machine.engine.outside(look)
+    return (yield from _restored(machine, operation, found, paused=paused, autoballoon=autoballoon))
 
 
 def restore_over(
@@ -130,13 +134,18 @@ def restore_over(
     """Create a domain from a descriptor; a failed restore leaves nothing behind."""
     with file:
         data = io.BytesIO((yield from read_until(machine, operation, file.fileno(), _Whole())))
-    head = savefile.parse(partial(_take, data), _DESCRIPTOR)
-    found = _parsed(operation, head, data.read(), override)
-    return (
-        yield from _restored(
-            machine, operation, found, _DESCRIPTOR, paused=paused, allow=allow, autoballoon=autoballoon
-        )
-    )
+
+    def look() -> tuple[DomainConfig, bytes]:
+        head = savefile.parse(partial(_take, data), _DESCRIPTOR)
+        return _allowed(_parsed(operation, head, data.read(), override), allow, _DESCRIPTOR)
+
+    found = yield from machine.engine.outside(look)
+    return (yield from _restored(machine, operation, found, paused=paused, autoballoon=autoballoon))
+
+
+def _allowed(found: tuple[DomainConfig, bytes], allow: Allow | None, source: str) -> tuple[DomainConfig, bytes]:
+    check_allowed(found[0], allow, source)
+    return found
 
 
 def _take(data: io.BytesIO, size: int) -> bytes:
@@ -185,16 +194,13 @@ def _restored(
     machine: Machine,
     operation: Operation[Any],
     found: tuple[DomainConfig, bytes],
-    source: str,
     *,
     paused: bool,
-    allow: Allow | None,
     autoballoon: bool | None,
 ) -> Script[Guest]:
     """Create a domain from its configuration and its state."""
     config, state = found
     operation.subject = config.name
-    check_allowed(config, allow, source)
     yield from make_room(machine, operation, with_memory(config), autoballoon)
     guest = new_guest(machine, operation, config, None)
     try:
@@ -251,7 +257,7 @@ def _state(text: bytes) -> dict[str, Any] | None:
 
 def _read(operation: Operation[Any], path: str, override: DomainConfig | None) -> tuple[DomainConfig, bytes]:
     """Return the configuration and the state in a file."""
-    with open(savefile.opened(operation, path), "rb", buffering=0) as file:
+    with open(savefile.opened(operation, path), "rb", buffering=0) as file, savefile.readable(operation, path):
         head = savefile.read(file.fileno(), path)
         rest = file.read()
     return _parsed(operation, head, rest, override)

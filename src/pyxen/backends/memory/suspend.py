@@ -7,6 +7,7 @@ from typing import Any
 from pyxen._common.scripts import at_once
 from pyxen.backends.memory.engine import Script, Stopped, Wait, describe
 from pyxen.backends.memory.guests import Guest, lacks_drivers
+from pyxen.backends.memory.lifecycle import check_there
 from pyxen.backends.memory.machine import Machine
 from pyxen.errors import GuestTimeout, OperationFailed
 from pyxen.operation import Operation
@@ -25,13 +26,14 @@ def suspend(machine: Machine, operation: Operation[Any], guest: Guest) -> Script
     try:
         yield Wait(until=late, ready=lambda: guest.gone or guest.reason is not None)
     except Stopped:
-        guest.request = None
+        guest.withdraw()
         go_on(guest)  # it may have suspended in the meantime
         raise
-    if guest.gone or guest.reason not in {None, ShutdownReason.SUSPEND}:
+    check_there(operation, guest)
+    if guest.reason not in {None, ShutdownReason.SUSPEND}:
         raise describe(OperationFailed, "the guest ended instead of suspending itself", operation)
     if guest.reason is None:
-        guest.request = None
+        guest.withdraw()
         message = "the guest did not suspend itself in time: it may not support that, or ignores the request"
         raise describe(GuestTimeout, message, operation)
 

@@ -83,19 +83,14 @@ class _Locked(Nodes):
         engine: The engine, which has the lock.
         nodes: What is called.
         check: Called with the path before each call; raises an exception if the host is closed or lost.
-        check_process: Called before the lock is taken; raises an exception in the child of a fork.
     """
 
-    def __init__(
-        self, engine: Engine, nodes: Nodes, check: Callable[[str], None], check_process: Callable[[], None]
-    ) -> None:
+    def __init__(self, engine: Engine, nodes: Nodes, check: Callable[[str], None]) -> None:
         self._engine = engine
         self._nodes = nodes
         self._check = check
-        self._check_process = check_process
 
     def _do(self, path: str, call: Callable[[], T]) -> T:
-        self._check_process()
         with self._engine.changed:
             self._check(path)
             return call()
@@ -128,14 +123,8 @@ class _Locked(Nodes):
 class _Transaction(_Locked, StoreTransaction):
     """A transaction of a connection."""
 
-    def __init__(
-        self,
-        engine: Engine,
-        transaction: TreeTransaction,
-        check: Callable[[str], None],
-        check_process: Callable[[], None],
-    ) -> None:
-        super().__init__(engine, transaction, check, check_process)
+    def __init__(self, engine: Engine, transaction: TreeTransaction, check: Callable[[str], None]) -> None:
+        super().__init__(engine, transaction, check)
         self._transaction = transaction
 
     def commit(self) -> bool:
@@ -148,22 +137,15 @@ class _Transaction(_Locked, StoreTransaction):
 class MemoryStore(_Locked, Store):
     """The client of one connection; see `_Locked`."""
 
-    def __init__(
-        self,
-        engine: Engine,
-        tree: NodeTree,
-        watches: NodeWatches,
-        check: Callable[[str], None],
-        check_process: Callable[[], None],
-    ) -> None:
-        super().__init__(engine, tree, check, check_process)
+    def __init__(self, engine: Engine, tree: NodeTree, watches: NodeWatches, check: Callable[[str], None]) -> None:
+        super().__init__(engine, tree, check)
         self._tree = tree
         self._watches = watches
         self._own: list[Watcher] = []
 
     def begin(self) -> StoreTransaction:
         """Begin a transaction."""
-        return self._do("/", lambda: _Transaction(self._engine, self._tree.begin(), self._check, self._check_process))
+        return self._do("/", lambda: _Transaction(self._engine, self._tree.begin(), self._check))
 
     def watch(
         self, paths: Sequence[str], on_change: Callable[[NodeChange], None], on_end: Callable[[], None]
