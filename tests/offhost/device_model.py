@@ -41,7 +41,7 @@ class DeviceModels:
 
     def __init__(self, folder: Path, python: Path) -> None:
         self.path = folder / "qemu"
-        self._steps, self._last = folder / "steps", folder / "last"
+        self._steps, self._last, self._refused = folder / "steps", folder / "last", folder / "refused"
         self.path.write_text(f'#!/bin/sh\nPYTHONPATH={_REPOSITORY} exec {python} -S {Path(__file__)} {folder} "$@"\n')
         self.path.chmod(0o755)
         self.begin()
@@ -50,6 +50,11 @@ class DeviceModels:
         """Forget what they have done; one of them dies, or gets another signal, at this step, where it is not 0."""
         self._last.write_text(f"{last} {int(number)}")
         self._steps.write_text("")
+        self._refused.write_text("")
+
+    def refuse(self, command: str) -> None:
+        """Let them refuse a command until `begin`."""
+        self._refused.write_text(command)
 
     def steps(self) -> list[str]:
         """Return what they have done since `begin`: to start, to be running, and the commands that they were given."""
@@ -128,8 +133,11 @@ class _Program:
             for line in filter(bytes.strip, lines):
                 request = json.loads(line)
                 self._step(request["execute"])
-                answer = self._answer(request["execute"], request.get("arguments", {}), files)
-                client.sendall(json.dumps({"return": answer, "id": request.get("id")}).encode() + b"\r\n")
+                if request["execute"] == (self._folder / "refused").read_text():
+                    answer = {"error": {"class": "GenericError", "desc": "no"}}
+                else:
+                    answer = {"return": self._answer(request["execute"], request.get("arguments", {}), files)}
+                client.sendall(json.dumps({**answer, "id": request.get("id")}).encode() + b"\r\n")
                 if request["execute"] == "quit":
                     os._exit(0)
 
@@ -151,4 +159,5 @@ class _Program:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # by which libxl ends it: nohup has children ignore it; QEMU does not
     _Program(Path(sys.argv[1]), sys.argv[2:]).run()

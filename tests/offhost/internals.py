@@ -39,6 +39,7 @@ __all__ = [
     "let_readers_say_all",
     "libxl_lock",
     "pretend_pci",
+    "pretend_pci_adds",
     "qmp_patience",
     "refuse_targets_of_dom0",
     "refused_watches",
@@ -350,6 +351,29 @@ def pretend_pci(
     for module in (pci, sysfs):
         monkeypatch.setattr(module, "PCI_DEVICES", str(folder / "devices"))
         monkeypatch.setattr(module, "PCIBACK_DRIVER", str(folder / "drivers/pciback"))
+
+
+def pretend_pci_adds(monkeypatch: pytest.MonkeyPatch, code: int) -> list[tuple[int, str, str | None]]:
+    """Let libxl end each attach of a PCI device with a code, and return a list of what is to be attached, and to whom.
+
+    The pretended hypervisor has no IOMMU, so no attach succeeds.
+    """
+    from pyxen.backends.xenlight.libxl.binding import ffi, lib
+    from pyxen.backends.xenlight.operations import devices
+
+    asked: list[tuple[int, str, str | None]] = []
+
+    class Lib:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(lib, name)
+
+        def libxl_device_pci_add(self, _: object, domid: int, pci: Any, _how: object) -> int:
+            address = f"{pci.domain:04x}:{pci.bus:02x}:{pci.dev:02x}.{pci.func}"
+            asked.append((domid, address, None if pci.name == ffi.NULL else ffi.string(pci.name).decode()))
+            return code
+
+    monkeypatch.setattr(devices, "lib", Lib())
+    return asked
 
 
 def refuse_targets_of_dom0(monkeypatch: pytest.MonkeyPatch, *, lower: bool) -> None:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import pty
 import queue
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import pyxen.aio
 from pyxen import Disk, Domain, DomainConfig, Host
-from pyxen.errors import NotFound, OperationFailed
+from pyxen.errors import DomainNotFound, InvalidArgument, NotFound, OperationFailed
 from pyxen.records.endpoints import ConsoleTypeName
 from tests.bootloader import write_bootloader
 from tests.offhost.host import OffHost, until
@@ -115,3 +118,27 @@ def test_a_bootloader_that_fails(offhost: OffHost, host: Host, config: Configure
     with pytest.raises(OperationFailed):
         creating.result(SECONDS)
     assert offhost.left() == []
+
+
+@pytest.mark.parametrize("domid", [-1, 1 << 20, 1 << 63])
+def test_no_domain_with_that_domid_serves_a_console(offhost: OffHost, host: Host, domid: int) -> None:
+    domain = host.domains[offhost.add("web", kind="pv")]
+    offhost.store.remove(f"/local/domain/{domain.domid}/console")
+    if not host.supports("add_console"):
+        return
+    with pytest.raises(DomainNotFound, match=f"there is no domain {domid} that could serve the console"):
+        domain.add_console(port=1, gfn=1, backend_domid=domid)
+
+
+def test_where_no_console_can_be(offhost: OffHost, host: Host) -> None:
+    domain = host.domains[offhost.add("web", kind="pv")]
+    offhost.store.remove(f"/local/domain/{domain.domid}/console")
+    wrong: list[Any] = ["x", 1.5, True, math.inf, [1], 1 << 70]
+    for value in wrong:
+        for call in (
+            partial(domain.add_console, port=value, gfn=1),
+            partial(domain.add_console, port=1, gfn=value),
+            partial(domain.add_console, port=1, gfn=1, backend_domid=value),
+        ):
+            with pytest.raises(InvalidArgument, match="whole number"):
+                call()

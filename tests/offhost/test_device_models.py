@@ -354,3 +354,15 @@ def test_a_usb_device_that_is_not_attached_leaves_no_controller(
         domain.attach(usb_device, timeout=_TIMEOUT)
     assert len([*domain.usbctrls]) == len(domain.config().usbctrls) == 1
     domain.destroy()
+
+
+def test_a_disc_that_the_device_model_refuses(bench: Bench) -> None:
+    """By then libxl has taken the old disc out, and xenstore has the new one."""
+    bench.with_drive()
+    bench.domain.insert_cdrom("hdc", bench.disc, timeout=_TIMEOUT)
+    bench.models.refuse("blockdev-change-medium")
+    with pytest.raises(QmpError, match="the guest may have no disc in hdc now, whatever is recorded: insert one again"):
+        bench.domain.insert_cdrom("hdc", bench.disc, timeout=_TIMEOUT)
+    bench.models.begin()
+    bench.domain.insert_cdrom("hdc", bench.disc, timeout=_TIMEOUT)
+    bench.put_away()

@@ -79,6 +79,28 @@ def test_it_goes(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("read", [Domain.memory, Domain.stats, Domain.uptime, Domain.endpoints, lambda d: [*d.disks]])
+def test_it_goes_before_xenstore_is_read(
+    offhost: OffHost,
+    host: pyxen.Host,
+    config: Configure,
+    monkeypatch: pytest.MonkeyPatch,
+    read: Callable[[Domain], object],
+) -> None:
+    """Nothing is found of it there, and that is no answer."""
+    domain = host.create(config())
+
+    def go() -> None:
+        offhost.world.remove(domain.domid)
+        for top in (f"/local/domain/{domain.domid}", f"/libxl/{domain.domid}", f"/vm/{domain.uuid}"):
+            offhost.store.remove(top)
+
+    after_a_look(monkeypatch, go)
+    with pytest.raises(DomainNotFound, match="it is gone"):
+        read(domain)
+    offhost.forgive(rf"/{domain.domid}(/|$)|{domain.uuid}")
+
+
 @pytest.mark.parametrize("verb", ["vcpus", "node_affinity", "scheduler"])
 def test_it_goes_while_it_is_looked_at(
     offhost: OffHost, host: pyxen.Host, config: Configure, monkeypatch: pytest.MonkeyPatch, verb: str

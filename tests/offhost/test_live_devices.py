@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pyxen import DeviceState, Disk, DomainConfig, Host, LiveDevice, NotFound, Vif, Vsnd
+from pyxen import DeviceState, Disk, DomainConfig, Host, LiveDevice, Vif, Vsnd, XenstoreError
 from tests.offhost.host import OffHost
 
 Configure = Callable[..., DomainConfig]
@@ -137,7 +137,7 @@ def test_verbs_live_with_a_backend_that_leads_nowhere(host: Host, offhost: OffHo
         offhost.store.write(f"/libxl/{domid}/device/{node}/1/backend", path.format(domid))
     assert domain.endpoints().channels == ()
     assert all(device.domid is None for device in host.usb.list())
-    with pytest.raises(NotFound):
+    with pytest.raises(XenstoreError, match="vsnd/1 is not whole"):
         domain.detach(Vsnd(devid=0))
 
 
@@ -288,3 +288,28 @@ def test_a_device_that_is_just_removed(host: Host, offhost: OffHost) -> None:
     offhost.store.write(f"/libxl/{domid}/device/vbd/51712")  # a record without a backend
     [disk] = disks
     assert (disk.config, disk.backend_state) == (Disk(vdev="51712"), None)
+
+
+def test_a_record_that_is_not_whole_is_named(host: Host, offhost: OffHost, config: Configure, tmp_path: Path) -> None:
+    """Of its kind libxl lists no device then, so that the others would not be found."""
+    for name in ("image", "other"):
+        (tmp_path / name).write_bytes(bytes(1 << 20))
+    disk = Disk(str(tmp_path / "image"), vdev="xvda")
+    domain = host.create(config("pv", disks=[disk], vifs=[Vif(bridge="xenbr0", mac=MAC)]))
+    bad = {kind: f"/libxl/{domain.domid}/device/{kind}/{number}" for kind, number in (("vif", 7), ("vbd", 51728))}
+    for record in bad.values():
+        offhost.store.write(f"{record}/frontend", record.replace("/libxl", "/local/domain"))
+    calls: dict[Callable[[], object], str] = {
+        lambda: domain.detach(MAC, force=True): bad["vif"],
+        lambda: domain.attach(Vif(bridge="xenbr0", mac=MAC)): bad["vif"],
+        lambda: domain.detach("xvda", force=True): bad["vbd"],
+        lambda: domain.attach(Disk(str(tmp_path / "other"), vdev="xvda")): bad["vbd"],
+    }
+    for call, record in calls.items():
+        with pytest.raises(XenstoreError, match=f"{record} is not whole"):
+            call()
+    for record in bad.values():
+        offhost.store.remove(record)
+    domain.detach("xvda", force=True)
+    domain.detach(MAC, force=True)
+    domain.destroy()

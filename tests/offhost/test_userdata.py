@@ -9,6 +9,7 @@ import pytest
 from pyxen import DomainConfig, Host
 from pyxen.errors import LossyConversion
 from tests.offhost.host import OffHost
+from tests.offhost.world import Reason
 
 Configure = Callable[..., DomainConfig]
 
@@ -39,4 +40,21 @@ def test_the_configuration_of_the_next_start(offhost: OffHost, host: Host, confi
     assert host.apply(config(memory=16, cmdline="quiet"), persistent=True).reasons
     assert b"quiet" in (web.userdata("xl") or b"")
     web.destroy()
+    assert offhost.left() == []
+
+
+def test_notes_stay_with_a_domain_that_is_preserved(offhost: OffHost, host: Host, config: Configure) -> None:
+    """Libxl names its files by domid and uuid: under the old uuid nobody finds them, and no destroy removes them."""
+    web = host.create(config(on_crash="preserve"))
+    notes = {"mine": b"\0x", "a.b-c_d": b"y"}
+    for key, note in notes.items():
+        web.set_userdata(key, note)
+    other = offhost.root / "var/lib/xen" / f"userdata-d.{web.domid}.{web.uuid}.libvirt-xml"
+    other.write_bytes(b"<domain/>")
+    offhost.shut_down(web.domid, Reason.CRASH)
+    old = web.preserve("-old")
+    assert {key: old.userdata(key) for key in notes} == notes
+    assert old.userdata("libvirt-xml") == b"<domain/>"
+    assert not list(other.parent.glob(f"userdata-*.{web.uuid}.*"))
+    old.destroy()
     assert offhost.left() == []

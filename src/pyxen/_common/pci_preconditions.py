@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pyxen._printable import quoted
@@ -15,12 +15,17 @@ from pyxen.records.host_devices import PciDevice
 __all__ = [
     "check_key",
     "check_name",
+    "check_one_function",
     "device_to_add",
     "device_to_remove",
     "find_pci",
     "find_pci_or_none",
     "first_unassigned",
+    "held",
+    "meant_by",
     "not_assignable",
+    "one_function",
+    "with_address",
 ]
 
 _NAME = re.compile(r"[!-~]{1,64}")
@@ -125,19 +130,78 @@ def first_unassigned(devices: Sequence[PciDevice], pcis: Sequence[Pci]) -> Pci |
     None if there is no such device. A device that another domain has, or that libxl is to seize, does not count.
     """
     for pci in pcis:
-        functions = [device for device in devices if _is_meant(pci, device)]
+        functions = meant_by(devices, pci)
         if not functions or (not pci.seize and any(not one.assignable and one.domid is None for one in functions)):
             return pci
     return None
 
 
+def meant_by(devices: Sequence[PciDevice], pci: Pci) -> list[PciDevice]:
+    """Return the functions that a device of a configuration stands for: several of one whose function is ``*``."""
+    return [device for device in devices if _is_meant(pci, device)]
+
+
+def with_address(operation: Operation[Any], devices: Sequence[PciDevice], pci: Pci) -> Pci:
+    """Return a device by its address, also if it was given by its name.
+
+    Raises:
+        NotFound: The host has no device with that name.
+    """
+    if pci.address is not None:
+        return pci
+    found = meant_by(devices, pci)
+    if not found:
+        message = f"the host has no PCI device named {quoted(str(pci.name))}: host.pci.list() shows their names"
+        raise describe(NotFound, message, operation)
+    return pci.replace(address=found[0].address, name=None)
+
+
+def one_function(operation: Operation[Any], devices: Sequence[PciDevice], pci: Pci) -> Pci:
+    """Return the one function that a domain is to get, by its address.
+
+    Raises:
+        NotFound: The host has no such device.
+        InvalidArgument: It stands for several functions.
+    """
+    pci = with_address(operation, devices, pci)
+    if pci.address is None or pci.address.function is not None:
+        return pci
+    check_one_function(operation, devices, [pci])
+    found = meant_by(devices, pci)
+    if not found:
+        raise not_assignable(operation, pci)
+    return pci.replace(address=found[0].address)
+
+
+def check_one_function(operation: Operation[Any], devices: Sequence[PciDevice], pcis: Iterable[Pci]) -> None:
+    """Check that no device stands for several functions: libxl would give the domain one of them, and say nothing.
+
+    Raises:
+        InvalidArgument: One does.
+    """
+    for pci in pcis:
+        found = [] if pci.address is None else meant_by(devices, pci)
+        if len(found) > 1:
+            functions = ", ".join(str(device.address) for device in found)
+            message = f"{pci.address} stands for {len(found)} functions, of which libxl gives a domain only one"
+            raise describe(InvalidArgument, f"{message}: name each of them ({functions})", operation)
+
+
 def _is_meant(pci: Pci, device: PciDevice) -> bool:
-    """Tell whether a device of a configuration is this one; without a function it means all of them."""
     if pci.address is None:
         return pci.name is not None and pci.name == device.name
     here, wanted = device.address, pci.address
     same = (here.domain, here.bus, here.device) == (wanted.domain, wanted.bus, wanted.device)
     return same and wanted.function in {None, here.function}
+
+
+def held(operation: Operation[Any], address: PciAddress, domid: int | None) -> NotFound:
+    """Return the exception for a device that a domain cannot get because another domain has it, or is getting it.
+
+    `domid` is that of the other domain; None for one that is being made, or to which it is being attached.
+    """
+    other = "a domain that is getting it now" if domid is None else f"domain {domid}: detach it there first"
+    return describe(NotFound, f"{address} is not assignable, as it is already assigned to {other}", operation)
 
 
 def not_assignable(operation: Operation[Any], pci: Pci, code: int | None = None) -> NotFound:

@@ -450,6 +450,24 @@ def test_nobody_waits_for_a_pump_that_broke(sink: LogSink) -> None:
     event_loop.close()
 
 
+def test_an_operation_that_was_not_submitted_ends_though_the_thread_has_ended(
+    sink: LogSink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    event_loop = PacedPump(sink)
+    operation = Operation[int]("create", "web1")
+
+    def ctrl_c(_: Callable[[], None]) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(event_loop, "_post", ctrl_c)
+        with pytest.raises(KeyboardInterrupt):
+            event_loop.submit(operation, waits(1)(operation))
+    event_loop.close()
+    assert operation.cancel()
+    assert isinstance(operation.exception(20), OperationCancelled)
+
+
 def test_a_request_that_comes_too_late_writes_into_no_other_file(sink: LogSink) -> None:
     """A thread has posted its request, and comes to wake the loop when that has ended."""
     event_loop = PacedPump(sink)

@@ -165,6 +165,13 @@ def test_nothing_was_built(modules: Path) -> None:
         loader.load()
 
 
+def test_nothing_is_built_in_a_zip_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "app.pyz"
+    file.touch()
+    monkeypatch.setattr(pyxen.backends.xenlight.libxl, "__path__", [f"{file}/pyxen/backends/xenlight/libxl"])
+    assert loader.built_releases() == []
+
+
 def test_built_for_other_releases(modules: Path) -> None:
     for release in ("99_2", "98_10", "98_9"):
         (modules / f"_xenlight_{release}.py").write_text("lib = ffi = None\n")

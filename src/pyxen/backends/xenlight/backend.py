@@ -110,7 +110,8 @@ class XenlightBackend(XenlightHost):
         return self._info("info", domain)
 
     def uptime(self, domain: DomainRef) -> DomainUptime:
-        return uptimes(self._hypervisor, [self._info("uptime", domain)])[0]
+        with self._reading("uptime", domain) as info:
+            return uptimes(self._hypervisor, [info])[0]
 
     def create(
         self, config: DomainConfig, *, paused: bool, autoballoon: bool | None = None, timeout: float | None
@@ -393,7 +394,8 @@ class XenlightBackend(XenlightHost):
         return self._run("detach", domain, partial(devices.detach, device=device, force=force), timeout)
 
     def live_devices(self, domain: DomainRef, kind: Kind) -> Sequence[LiveDevice[Any]]:
-        return live_devices.live_devices(self._hypervisor, self._info("live_devices", domain), kind)
+        with self._reading("live_devices", domain) as info:
+            return live_devices.live_devices(self._hypervisor, info, kind)
 
     def insert_cdrom(self, domain: DomainRef, vdev: str, target: str, *, timeout: float | None) -> Operation[None]:
         guest = self._info("insert_cdrom", domain).type
@@ -409,7 +411,8 @@ class XenlightBackend(XenlightHost):
         return self._run("set_memory", domain, partial(resources.set_memory, kib=memory_kib(memory)))
 
     def memory(self, domain: DomainRef) -> DomainMemory:
-        return memory.memory(self._hypervisor, self._info("memory", domain))
+        with self._reading("memory", domain) as info:
+            return memory.memory(self._hypervisor, info)
 
     def wait_memory(self, domain: DomainRef, *, timeout: float | None) -> Operation[DomainMemory]:
         return self._run("wait_memory", domain, partial(memory.wait_memory, uuid=domain.uuid), timeout)
@@ -489,8 +492,8 @@ class XenlightBackend(XenlightHost):
         return self._run("update_config", domain, partial(userdata.update_config, text=config_text(config)))
 
     def stats(self, domain: DomainRef) -> DomainStats:
-        info = self._info("stats", domain)
-        return self._stats.one(info, time.monotonic_ns())
+        with self._reading("stats", domain) as info:
+            return self._stats.one(info, time.monotonic_ns())
 
     def add_console(
         self, domain: DomainRef, *, port: int | None, gfn: int | None, backend_domid: int
@@ -513,7 +516,7 @@ class XenlightBackend(XenlightHost):
         return console.console_log(self._info("console_log", domain).name)
 
     def endpoints(self, domain: DomainRef) -> Endpoints:
-        with self._looking("endpoints", domain) as info:
+        with self._reading("endpoints", domain) as info:
             return endpoints.endpoints(self._hypervisor, info)
 
     def wait(

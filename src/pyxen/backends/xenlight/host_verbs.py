@@ -328,6 +328,18 @@ class XenlightHost(Backend):
         with self._unless_gone(verb, domain):
             yield info
 
+    @contextlib.contextmanager
+    def _reading(self, verb: str, domain: DomainRef) -> Iterator[DomainInfo]:
+        """Do the same for a verb that reads xenstore or sysfs, where nothing is found of a domain that has gone.
+
+        Raises:
+            DomainNotFound: The domain has gone when the block ends, so that what was read may be of no domain.
+        """
+        with self._looking(verb, domain) as info:
+            yield info
+            if self._is_gone(domain):
+                raise gone(verb, domain.domid, domain.uuid)
+
     def _is_gone(self, domain: DomainRef) -> bool:
         """Tell whether a domain is known to be gone."""
         try:

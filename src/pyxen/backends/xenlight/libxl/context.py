@@ -35,7 +35,7 @@ from pyxen.backends.xenlight.libxl.process_workers import HUNG, LOST, Workers
 from pyxen.backends.xenlight.libxl.worker_calls import SILENCE, WorkerCalls
 from pyxen.backends.xenlight.xenstore.connection import check_answers
 from pyxen.errors import ConnectFailed, Error, HostClosed, OperationFailed
-from pyxen.operation import Operation, describe
+from pyxen.operation import Operation, completing, describe
 from pyxen.records.info import DomainState
 
 __all__ = ["Context"]
@@ -185,12 +185,12 @@ class Context:
 
     def _connected(self, operation: Operation[T], script: Script[T]) -> Script[T]:
         """Run a script with a ``libxl_ctx`` that has its connection to xenstore."""
+        failed = False
         try:
             yield from self._replace_if_cut_off()
             return (yield from script)
         except Error as error:
-            if self._lifeline.let_go():
-                self._suspect = True
+            failed = True
             if operation not in self._held_up or operation.stopped is not None:
                 raise
             raise ConnectFailed(f"{error}: xenstored does not answer: is it stopped?") from error
@@ -198,7 +198,8 @@ class Context:
             self._held_up.discard(operation)
             if operation.log:
                 self._suspect = True  # something failed, even if the whole did not, and libxl does not say why
-                self._lifeline.let_go()
+            if (failed or operation.log) and self._lifeline.let_go():
+                self._suspect = True
 
     def complete(
         self,
@@ -429,7 +430,8 @@ class Context:
 
         def call() -> None:
             try:
-                function()
+                with completing(self.completer):  # the loop waits for this thread: a user's function must not for it
+                    function()
             except BaseException as error:  # noqa: BLE001 (the script gets every error)
                 failures.append(error)
             self._event_loop.arrive(token)

@@ -7,6 +7,7 @@ work inside the calls, so a second thread would gain nothing. The caller's code 
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import threading
@@ -118,6 +119,7 @@ class EventLoop:
         self._unaborted: list[Operation[Any]] = []
         self._token = 0
         self._closing = False
+        self._over = False  # the thread does nothing any more
         self._gate = threading.RLock()  # reentrant: a signal handler or garbage collection may stop an operation
         self._events = ffi.new("struct pyxen_event[]", _MOST_EVENTS)
         self.disaster: str | None = None
@@ -136,7 +138,6 @@ class EventLoop:
 
     def submit(self, operation: Operation[T], script: Script[T]) -> Operation[T]:
         """Start a script. Its end ends the operation."""
-        operation.carried_by(self._stop_later, self._thread, self)
         # One without any time, which only looks, is to look once. So only a deadline that passes from now on counts.
         deadline = operation.deadline
         if deadline is not None and deadline <= time.monotonic():
@@ -146,6 +147,7 @@ class EventLoop:
                 raise self._broken_down(operation)
             if self._closing:
                 raise HostClosed(f"{operation.verb}: the host is closed")
+            operation.carried_by(self._stop_later, self._thread, self)
             self._post(lambda: self._begin(operation, script, deadline))
         return operation
 
@@ -187,8 +189,16 @@ class EventLoop:
     def _post(self, action: Callable[[], None]) -> None:
         self._posted.append(action)
         with self._gate:
-            if self._wake >= 0:  # otherwise its number may be another file's by now
+            over = self._over
+            if not over and self._wake >= 0:  # otherwise its number may be another file's by now
                 os.eventfd_write(self._wake, 1)
+        if over:  # nobody else would do it, e.g. end an operation that Ctrl-C kept from being submitted
+            self._do_posted()
+
+    def _do_posted(self) -> None:
+        while self._posted:
+            with contextlib.suppress(IndexError):  # another thread was quicker
+                shielded(self._posted.popleft())
 
     def _stop_later(self, operation: Operation[Any]) -> None:
         self._post(lambda: self._stop(operation))
@@ -209,9 +219,11 @@ class EventLoop:
                 failure = describe(OperationFailed, message, operation)
                 failure.__cause__ = error
                 self._end(self._tasks[operation], error=failure)
-            while self._posted:  # submitted operations end in `_begin`
-                self._posted.popleft()()
             raise
+        finally:
+            with self._gate:
+                self._closing = self._over = True
+            self._do_posted()  # submitted operations end in `_begin`
 
     def _loop(self) -> None:
         while self._posted or self._tasks or not self._closing:

@@ -5,6 +5,7 @@ Xen's sonames contain its release (``libxenlight.so.4.20``), and so do the modul
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import re
@@ -56,7 +57,10 @@ def running_release(sysfs: _Path = SYSFS) -> str | None:
 
 def built_releases() -> list[str]:
     """Return the Xen releases that the extension was compiled for, oldest first."""
-    files = [file for folder in pyxen.backends.xenlight.libxl.__path__ for file in os.listdir(folder)]
+    files: list[str] = []
+    for folder in pyxen.backends.xenlight.libxl.__path__:
+        with contextlib.suppress(NotADirectoryError, FileNotFoundError):  # in a zip file, which holds none
+            files += os.listdir(folder)
     found = {(int(match[1]), int(match[2])) for match in map(_MODULE.match, files) if match}
     return [f"{major}.{minor}" for major, minor in sorted(found)]
 

@@ -18,12 +18,14 @@ from pyxen.backends.xenlight.libxl.error_map import BACKEND, describe, failure, 
 from pyxen.backends.xenlight.libxl.event_loop import Script
 from pyxen.backends.xenlight.libxl.marshal import Prepared, domain_config
 from pyxen.backends.xenlight.libxl.process_workers import NO_DOMID
+from pyxen.backends.xenlight.libxl.received_json import Received
 from pyxen.backends.xenlight.migration import protocol, remus_stream
 from pyxen.backends.xenlight.migration.peer_channel import Lost, PeerChannel
 from pyxen.backends.xenlight.migration.peer_command import PeerCommand
 from pyxen.backends.xenlight.migration.stream_relay import Passed, relay_from, relay_to
 from pyxen.backends.xenlight.operations.lifecycle import Made, end, half_made, remove, rename
 from pyxen.backends.xenlight.operations.names import reserved_uuid
+from pyxen.backends.xenlight.operations.passthrough import check_free, reserved_pcis
 from pyxen.backends.xenlight.operations.room import await_memory
 from pyxen.backends.xenlight.operations.save import create_from_stream, received_config, sent_config
 from pyxen.backends.xenlight.operations.suspend import Asked, let_go_on
@@ -250,10 +252,10 @@ class _DomainAtDestination:
         self._uuid = UUID(int=0)
 
     def restore(self, head: savefile.Head, channel: PeerChannel) -> None:
-        document = received_config(self._threaded.operation, head, None, _STREAM, self._allow).document
+        received = received_config(self._threaded.operation, head, None, _STREAM, self._allow)
 
         def script(operation: Operation[Any], fd: int, passed: Passed) -> Script[None]:
-            restoring = self._restore(document, operation, fd, passed)
+            restoring = self._restore(received, operation, fd, passed)
             return locked(self._context, operation, self._lockfile, self._autoballoon, restoring)
 
         relay_to(self._threaded, channel, script)
@@ -268,8 +270,8 @@ class _DomainAtDestination:
         """Count it no longer among the domains that are being made, whatever has become of it."""
         self._noting.close()
 
-    def _restore(self, document: dict[str, Any], operation: Operation[Any], fd: int, passed: Passed) -> Script[None]:
-        context = self._context
+    def _restore(self, received: Received, operation: Operation[Any], fd: int, passed: Passed) -> Script[None]:
+        context, document = self._context, received.document
         self._name = document["c_info"]["name"]
         self._threaded.operation.subject = operation.subject = self._name
         document["c_info"]["name"] = self._name + INCOMING
@@ -278,6 +280,8 @@ class _DomainAtDestination:
         self._uuid = UUID(bytes=bytes(ffi.buffer(ffi.addressof(config.c_info, "uuid"), 16)))
         self._noting.enter_context(reserved_uuid(operation, self._uuid))
         self._check_free(operation)
+        self._noting.enter_context(reserved_pcis(context, operation, received.config.pcis))
+        check_free(context, operation, received.config.pcis)
         before = {info.domid for info in self._twins()}
         self._noting.enter_context(context.building(self._uuid))
         yield from await_memory(context, operation, config, self._autoballoon)

@@ -25,6 +25,7 @@ from pyxen.errors import DeviceExists, DomainNotFound, InvalidArgument, NotFound
 from pyxen.operation import Operation
 from pyxen.records.endpoints import ConsoleType
 from pyxen.records.info import DomainInfo, DomainState
+from pyxen.records.xenstore import MOST_DOMID
 
 __all__ = ["CAN_ADD", "add_console", "await_console", "console_log", "open_console"]
 
@@ -140,7 +141,7 @@ def add_console(
     # libxl would remove the existing console, and xenconsoled would not publish the terminal a second time.
     if context.hypervisor.read(f"/local/domain/{domid}/console/ring-ref") is not None:
         raise describe(DeviceExists, "it has a console already", operation)
-    if context.hypervisor.domain(backend_domid) is None:
+    if not 0 <= backend_domid <= MOST_DOMID or context.hypervisor.domain(backend_domid) is None:
         message = f"there is no domain {backend_domid} that could serve the console: name one by backend_domid"
         raise describe(DomainNotFound, message, operation)
     if port is None or gfn is None:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator
 from functools import partial
 from pathlib import PurePosixPath
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar, cast
 
 from pyxen import libxljson
 from pyxen._common.backend_domains import no_backend_of
@@ -26,17 +26,20 @@ from pyxen._common.device_kinds import (
     not_there,
 )
 from pyxen._common.host_files import files_of, lacks_bridge, missing_file
-from pyxen._common.pci_preconditions import not_assignable
+from pyxen._common.pci_preconditions import not_assignable, one_function, with_address
 from pyxen._common.preconditions import check_disc, check_disc_can_change, file_missing, no_bridge
 from pyxen._common.usb_lookup import no_such_usb
 from pyxen.backends.xenlight.hypervisor import Hypervisor
 from pyxen.backends.xenlight.libxl.binding import CData, ffi, lib, release
 from pyxen.backends.xenlight.libxl.context import Context
-from pyxen.backends.xenlight.libxl.error_map import BACKEND, describe, failure, raise_failure, stopped
+from pyxen.backends.xenlight.libxl.error_map import BACKEND, describe, failure, stopped
 from pyxen.backends.xenlight.libxl.event_loop import Script
 from pyxen.backends.xenlight.libxl.marshal import check_keys, structure, to_json
 from pyxen.backends.xenlight.operations.lifecycle import is_there
 from pyxen.backends.xenlight.operations.monitor import has_qemu
+from pyxen.backends.xenlight.operations.passthrough import check_free, has_answered, reserved_pcis
+from pyxen.backends.xenlight.operations.pci import devices as pci_devices
+from pyxen.backends.xenlight.operations.pci import note_holder
 from pyxen.backends.xenlight.operations.qmp import has_ended
 from pyxen.backends.xenlight.sysfs import is_unplugged
 from pyxen.config import Disk, DiskBackend, DiskFormat, DomainType, Part, Pci, UsbCtrl, UsbDev, Vif
@@ -63,6 +66,9 @@ D = TypeVar("D", bound=Part)
 _USB_DEVICE: Final = kind_of(UsbDev())
 _USB_CONTROLLER: Final = kind_of(UsbCtrl())
 
+_LOOKS: Final = 3
+"""How often libxl is asked for devices that it does not list, though xenstore has some: they may just be going."""
+
 _NO_DEVICE_MODEL: Final = re.compile(
     "device model required but not running|Failed to connect to QMP socket .*: No such file"
 )  # the code is only ERROR_FAIL
@@ -77,26 +83,53 @@ class _Present(Generic[D]):
 
     def _listed(self, context: Context, domid: int, kind: Kind) -> Iterator[CData]:
         count = ffi.new("int *")
-        array = getattr(lib, f"{kind.ctype}_list")(context.pointer, domid, count)
-        if array == ffi.NULL:
+        for _ in range(_LOOKS):
+            array = getattr(lib, f"{kind.ctype}_list")(context.pointer, domid, count)
+            if array != ffi.NULL:
+                break
             context.check_connected()
+            if not _has_records(context, domid, kind):
+                return
         else:
-            array = ffi.gc(array, lambda array: getattr(lib, f"{kind.ctype}_list_free")(array, count[0]))
-        self._array: CData = array
+            raise _unreadable(context, domid, kind)
+        self._array: CData = ffi.gc(array, lambda array: getattr(lib, f"{kind.ctype}_list_free")(array, count[0]))
         for index in range(count[0]):
-            yield array + index
+            yield self._array + index
 
-    def find(self, device: D) -> CData | None:
+    def find(self, device: Part) -> CData | None:
         """Return libxl's structure of a device; None if the domain does not have it."""
-        for index, other in enumerate(self.devices):
-            if matches(device, other):
-                return self._structs[index]
-        return None
+        return next((struct for _, struct in self.meant_by(device)), None)
+
+    def meant_by(self, device: Part) -> list[tuple[D, CData]]:
+        """Return a device with libxl's structure of it; of a PCI device all functions, the first one last."""
+        pairs = zip(self.devices, self._structs, strict=True)
+        found = [(other, struct) for other, struct in pairs if matches(device, other)]
+        if not isinstance(device, Pci):
+            return found[:1]
+        return sorted(found, key=lambda pair: name_of(pair[0]), reverse=True)
 
 
 def _folder(domid: int, kind: Kind) -> str:
     """Return the xenstore folder of libxl's entries for a domain's devices of a kind."""
     return f"/libxl/{domid}/device/{kind.node}"
+
+
+def _has_records(context: Context, domid: int, kind: Kind) -> bool:
+    """Tell whether xenstore has records of devices of a kind, each for one device."""
+    return kind.node is not None and kind.part is not Pci and bool(context.hypervisor.directory(_folder(domid, kind)))
+
+
+def _unreadable(context: Context, domid: int, kind: Kind) -> XenstoreError:
+    """Return the exception for a kind of which libxl lists no device, because it cannot read all of them."""
+    folder = _folder(domid, kind)
+    records = [f"{folder}/{devid}" for devid in context.hypervisor.directory(folder)]
+    backends = context.hypervisor.read_all([f"{record}/backend" for record in records])
+    bad = [record for record, backend in zip(records, backends, strict=True) if backend_path(backend) is None]
+    message = (
+        f"libxl cannot read the domain's {kind.noun} records in xenstore, for {' and '.join(bad or records)} is not "
+        f"whole: remove what is left of a device there, or destroy the domain"
+    )
+    return XenstoreError(message, domid=domid)
 
 
 def _noted(context: Context, domid: int, kind: Kind) -> Iterator[CData]:
@@ -117,12 +150,27 @@ def _noted(context: Context, domid: int, kind: Kind) -> Iterator[CData]:
 def attach(context: Context, operation: Operation[D], domid: int, guest: DomainType, device: D) -> Script[D]:
     """Attach a device, as ``xl block-attach`` and the like, and return it as attached. A failure leaves nothing."""
     kind = check_hotplug(device, guest, BACKEND)
+    if not isinstance(device, Pci):
+        return (yield from _attach(context, operation, domid, guest, kind, device))
+    pci = one_function(operation, pci_devices(context.hypervisor), device)
+    with reserved_pcis(context, operation, [pci]):
+        if not (yield from has_answered(context, domid)):
+            message = "the guest does not answer the backend of its PCI devices, so that it can get no other one"
+            raise describe(GuestTimeout, message, operation, lib.ERROR_TIMEDOUT)
+        return cast("D", (yield from _attach(context, operation, domid, guest, kind, pci)))
+
+
+def _attach(
+    context: Context, operation: Operation[Any], domid: int, guest: DomainType, kind: Kind, device: D
+) -> Script[D]:
     document = libxljson.device_to_dict(device)
     check_keys(document, kind.ctype)
     _check_files(operation, device)
     present = _Present(context, domid, kind, type(device))
     if message := already_there(kind, device, present.devices):
         raise describe(DeviceExists, message, operation, lib.ERROR_DEVICE_EXISTS)
+    if isinstance(device, Pci):
+        check_free(context, operation, [device])
     if _only_by_qemu(device) and guest is not DomainType.HVM and not has_qemu(context.hypervisor, domid):
         raise needs_qemu(device, BACKEND)
     if backendless := no_backend_of(operation, [device], partial(is_there, context)):
@@ -215,7 +263,7 @@ def _rival(
         return None
     try:
         present: Iterable[Any] = _Present(context, domid, kind, type(made)).devices
-    except ConnectFailed as lost:  # it cannot be told, so the device is taken back, as after any other failure
+    except (ConnectFailed, XenstoreError) as lost:  # it cannot be told: take the device back, as after other failures
         return lost
     earlier = [other for other in present if other.devid < getattr(made, "devid", 0)]
     if already_there(kind, wanted, earlier) is None:
@@ -228,18 +276,40 @@ def detach(
     context: Context, operation: Operation[None], domid: int, device: Part | str, *, force: bool
 ) -> Script[None]:
     """Detach a device, as ``xl block-detach`` and the like."""
+    if isinstance(device, Pci) and device.address is None:
+        device = with_address(operation, pci_devices(context.hypervisor), device)
     try:
         kind, wanted = identify(device, BACKEND)
     except ValueError as error:
         raise describe(InvalidArgument, str(error), operation) from None
     present = _Present(context, domid, kind, type(wanted))
-    struct = present.find(wanted)
-    if struct is None:
+    found = present.meant_by(wanted)
+    if not found:
         raise describe(NotFound, not_there(kind, wanted, present.devices), operation, lib.ERROR_NOTFOUND)
+    for one, struct in found:
+        code = yield from _remove(context, domid, kind, one, struct, force=force)
+        if code != 0 and _Present(context, domid, kind, type(one)).find(one) is not None:
+            raise _why_not_detached(operation, kind, one, code, force=force)
+
+
+def _remove(
+    context: Context, domid: int, kind: Kind, device: Part, struct: CData, *, force: bool, abortable: bool = True
+) -> Script[int]:
+    """Let libxl remove a device, and return its code.
+
+    libxl reports success also if a PV guest does not release a PCI device: then the guest still has it, and libxl has
+    removed the record that it is not free.
+    """
+    if isinstance(device, Pci) and not (yield from has_answered(context, domid, abortable=abortable)):
+        return lib.ERROR_TIMEDOUT  # type: ignore[no-any-return]  # cffi has no types
     remove = _removal(kind, force=force)
-    code = yield from context.complete(lambda how: remove(context.pointer, domid, struct, how))
-    if code != 0 and _Present(context, domid, kind, type(wanted)).find(wanted) is not None:
-        raise _why_not_detached(operation, kind, wanted, code, force=force)
+    code = yield from context.complete(lambda how: remove(context.pointer, domid, struct, how), abortable=abortable)
+    if code != 0 or not isinstance(device, Pci) or device.address is None:
+        return code
+    if _Present(context, domid, kind, Pci).find(device) is None:
+        return 0
+    note_holder(context.hypervisor, device.address, domid)
+    return lib.ERROR_TIMEDOUT  # type: ignore[no-any-return]  # cffi has no types
 
 
 def change_disc(
@@ -261,7 +331,10 @@ def change_disc(
     if code != 0 and operation.stopped is not None:
         message = f"stopped on the way: {vdev} may have the old disc, the new one, or none"
         raise describe(type(stopped(operation)), message, operation, code)
-    raise_failure(operation, code)
+    if code != 0:  # libxl first ejects the old disc, and does not insert it again
+        failed = failure(operation, code)
+        failed.message += f"; the guest may have no disc in {vdev} now, whatever is recorded: insert one again"
+        raise failed
 
 
 def _read(context: Context, kind: Kind, part: type[D], struct: CData) -> D:
@@ -280,11 +353,13 @@ def _removal(kind: Kind, *, force: bool) -> Any:
 def _take_back(context: Context, domid: int, kind: Kind, device: Part) -> Script[None]:
     """Remove what a failed attach has left. As part of a clean-up, it cannot be stopped."""
     yield from context.reconnect()
-    present = _Present(context, domid, kind, type(device))
+    try:
+        present = _Present(context, domid, kind, type(device))
+    except XenstoreError:
+        return  # libxl cannot list what it wrote by half, nor remove it: see `_clear_remnants`
     struct = present.find(device)
     if struct is not None:
-        remove = _removal(kind, force=True)
-        yield from context.complete(lambda how: remove(context.pointer, domid, struct, how), abortable=False)
+        yield from _remove(context, domid, kind, device, struct, force=True, abortable=False)
 
 
 def _clear_remnants(context: Context, domid: int, kind: Kind, known: Collection[str], device: Part) -> None:
@@ -333,9 +408,21 @@ def _why_not_attached(context: Context, operation: Operation[Any], device: Part,
         return not_assignable(operation, device, code)
     if operation.stopped is None and isinstance(device, UsbDev) and is_unplugged(device):
         return no_such_usb(operation, device, code)
+    if isinstance(device, Pci):
+        return _half_given(operation, device, code)
     if operation.stopped is None and any(map(_NO_DEVICE_MODEL.search, operation.log)):
         return needs_qemu(device, BACKEND)
     return failure(operation, code)
+
+
+def _half_given(operation: Operation[Any], device: Pci, code: int) -> Error:
+    """Return the exception for a PCI device that libxl may have given to a domain in part, which it does not undo."""
+    left = f"Xen and QEMU may still let the domain use {device.address}: destroy it before another one gets the device"
+    if operation.stopped is not None:
+        return stopped(operation, code, left)
+    error = failure(operation, code)
+    error.message += f"; {left}"
+    return error
 
 
 def _assignable(context: Context, device: Pci) -> bool:
@@ -357,7 +444,12 @@ def _why_not_detached(
     if operation.stopped is not None:
         message = f"stopped before the guest released the {what}, which it may still do: detach it again{remedy}"
         return describe(type(stopped(operation)), message, operation, code)
-    if code == lib.ERROR_TIMEDOUT:
-        message = f"the guest does not release the {what}: it has no driver for it, or uses it. Detach it again{remedy}"
+    if code == lib.ERROR_TIMEDOUT and isinstance(device, Pci):
+        message = f"the guest does not release the {what}, and still has it. Detach it again, or destroy the domain"
         return describe(GuestTimeout, message, operation, code)
+    if code == lib.ERROR_TIMEDOUT:
+        backend = getattr(device, "backend_domid", 0)
+        other = f", or domain {backend}, which serves it, does not answer" if backend else ""
+        message = f"the guest does not release the {what}: it has no driver for it, or uses it{other}"
+        return describe(GuestTimeout, f"{message}. Detach it again{remedy}", operation, code)
     return failure(operation, code)

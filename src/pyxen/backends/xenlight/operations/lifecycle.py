@@ -14,7 +14,7 @@ from pyxen._common.backend_domains import no_backend_of, served_devices
 from pyxen._common.endings import LEFT, SETTINGS, ended_otherwise
 from pyxen._common.host_files import lacks_bridge
 from pyxen._common.pci_preconditions import first_unassigned, not_assignable
-from pyxen._common.preconditions import file_missing, name_taken, no_bridge
+from pyxen._common.preconditions import check_paused, file_missing, name_taken, no_bridge
 from pyxen._common.scripts import at_once
 from pyxen._common.usb_lookup import no_such_usb
 from pyxen.backends.xenlight.libxl.binding import CData, c_text, ffi, lib
@@ -33,6 +33,7 @@ from pyxen.backends.xenlight.operations.names import (
     reserved_name,
     reserved_uuid,
 )
+from pyxen.backends.xenlight.operations.passthrough import check_free, reserved_pcis
 from pyxen.backends.xenlight.operations.pci import devices
 from pyxen.backends.xenlight.operations.room import await_memory, check_memory, is_crowded
 from pyxen.backends.xenlight.operations.wait import wait_end
@@ -107,9 +108,11 @@ def create(
         name = new.config.name
         with (
             reserved_name(context, operation, name) as is_free,
+            reserved_pcis(context, operation, new.config.pcis),
             context.journal.noting(identity),
             context.building(identity, needed),
         ):
+            check_free(context, operation, new.config.pcis)
             made = None
             if not is_crowded(context, identity, needed, autoballoon):
                 made = yield from _make_in_worker(context, new.json, identity, is_free=is_free)
@@ -151,6 +154,7 @@ def check_create(context: Context, operation: Operation[Any], new: Prepared, aut
     other = ffi.new("uint32_t *")
     if lib.libxl_name_to_domid(context.pointer, c_text(new.config.name), other) == 0:
         raise name_taken(operation, other[0], new.config.name)
+    check_free(context, operation, new.config.pcis)
     if lacking := _lacking(context, operation, new):
         raise lacking
     check_memory(context, operation, config, autoballoon)
@@ -278,6 +282,10 @@ def pause(context: Context, operation: Operation[None], domid: int) -> Script[No
 def unpause(context: Context, operation: Operation[None], domid: int) -> Script[None]:
     """Resume a domain's vCPUs, as ``xl unpause``."""
     code = yield from context.complete(lambda how: lib.libxl_domain_unpause(context.pointer, domid, how))
+    if code == lib.ERROR_FAIL and operation.stopped is None:
+        info = context.hypervisor.domain(domid)
+        if info is not None:
+            check_paused(info)
     raise_failure(operation, code)
 
 

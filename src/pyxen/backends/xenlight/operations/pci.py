@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from pyxen._common.pci_preconditions import device_to_add, device_to_remove
@@ -22,7 +22,7 @@ from pyxen.features import Feature
 from pyxen.operation import Operation
 from pyxen.records.host_devices import PciDevice
 
-__all__ = ["assignable_add", "assignable_remove", "devices"]
+__all__ = ["assignable_add", "assignable_remove", "devices", "holders", "note_holder"]
 
 _BACKENDS: Final = "/local/domain/0/backend/pci"
 _INFO: Final = "/libxl/pci"
@@ -62,6 +62,24 @@ def _shown(device: PciDevice, name: str | None, domid: str | None, place: _Place
         vslot=None if vdevfn is None else vdevfn >> 3 & 0x1F,
         vfunction=None if vdevfn is None else vdevfn & 7,
     )
+
+
+def holders(hypervisor: Hypervisor, addresses: Sequence[PciAddress]) -> dict[PciAddress, int]:
+    """Return the domids of the domains that have devices; xenstore is read. Devices that no domain has are left out."""
+    if not addresses:
+        return {}
+    places = _places(hypervisor)
+    told = hypervisor.read_dom0s([f"{_node(address)}/domid" for address in addresses])
+    found = {
+        address: _number(domid) if (place := places.get(str(address))) is None else place.domid
+        for address, domid in zip(addresses, told, strict=True)
+    }
+    return {address: domid for address, domid in found.items() if domid is not None}
+
+
+def note_holder(hypervisor: Hypervisor, address: PciAddress, domid: int) -> bool:
+    """Note that a domain has a device, so that no other one gets it; tell whether xenstored has taken it."""
+    return hypervisor.write(f"{_node(address)}/domid", str(domid))
 
 
 def _node(address: PciAddress) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any, Final
@@ -14,12 +15,13 @@ from pyxen.backends.xenlight.libxl.context import Context
 from pyxen.backends.xenlight.libxl.error_map import describe, raise_failure
 from pyxen.backends.xenlight.operations.effects import check_written
 from pyxen.backends.xenlight.operations.names import free_name
-from pyxen.errors import InvalidState
+from pyxen.errors import InvalidState, OperationFailed
 from pyxen.operation import Operation
 
 __all__ = ["preserve"]
 
-_NOTES: Final = (b"libxl-json", b"xl")  # the current configuration, and that of xl config-update
+_FOLDER: Final = b"/var/lib/xen"
+"""Where libxl keeps the notes of domains: its own, xl's, libvirt's and those of users."""
 
 
 @at_once
@@ -33,7 +35,7 @@ def preserve(context: Context, operation: Operation[Any], domid: int, old: UUID,
     name = _name(context, operation, domid)
     new = uuid4()
     with free_name(context, operation, name + suffix):
-        notes = _notes(context, operation, domid)
+        notes = _notes(context, operation, domid, old)
         try:
             for key in notes:
                 raise_failure(operation, lib.libxl_userdata_unlink(context.pointer, domid, key))
@@ -89,10 +91,21 @@ def _rename(context: Context, domid: int, name: str, suffix: str, new: UUID) -> 
     return code
 
 
-def _notes(context: Context, operation: Operation[Any], domid: int) -> Mapping[bytes, bytes]:
+def _keys(operation: Operation[Any], domid: int, uuid: UUID) -> list[bytes]:
+    """Return the keys of a domain's notes, which are in the names of files: libxl does not tell them."""
+    prefix = f"userdata-d.{domid}.{uuid}.".encode()
+    try:
+        names = os.listdir(_FOLDER)
+    except OSError as problem:
+        message = f"cannot list the notes in {_FOLDER.decode()}: {problem.strerror}"
+        raise describe(OperationFailed, message, operation) from problem
+    return sorted(name.removeprefix(prefix) for name in names if name.startswith(prefix))
+
+
+def _notes(context: Context, operation: Operation[Any], domid: int, uuid: UUID) -> Mapping[bytes, bytes]:
     """Return the contents of the files that libxl keeps for a domain."""
     found = {}
-    for key in _NOTES:
+    for key in _keys(operation, domid, uuid):
         data, length = ffi.new("uint8_t **"), ffi.new("int *")
         raise_failure(operation, lib.libxl_userdata_retrieve(context.pointer, domid, key, data, length))
         if data[0] != ffi.NULL:

@@ -29,6 +29,7 @@ from pyxen.backends.xenlight.operations.lifecycle import (
     keep_if_alone,
 )
 from pyxen.backends.xenlight.operations.names import check_uuid, reserved_name, reserved_uuid
+from pyxen.backends.xenlight.operations.passthrough import check_free, reserved_pcis
 from pyxen.backends.xenlight.operations.room import await_memory
 from pyxen.backends.xenlight.operations.suspend import Asked, go_on, let_go_on, stuck
 from pyxen.backends.xenlight.operations.xl_lock import locked
@@ -253,9 +254,11 @@ def restored(
         before = check_uuid(context, operation, identity)
         with (
             reserved_name(context, operation, name) as is_free,
+            reserved_pcis(context, operation, received.config.pcis),
             context.building(identity),
             context.journal.noting(identity),
         ):
+            check_free(context, operation, received.config.pcis)
             yield from await_memory(context, operation, config, autoballoon)
             made = yield from create_from_stream(context, config, received.json, *stream, is_free=is_free)
             if made.code == 0:

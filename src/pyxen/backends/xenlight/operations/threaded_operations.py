@@ -134,7 +134,10 @@ class ThreadedOperations:
             HostClosed: The host was closed, or belongs to the parent of this process.
         """
         threaded = ThreadedOperation(self._context, operation)
-        thread = JoinableThread(target=self._run, args=[threaded, work], name=f"pyxen-{operation.verb}", daemon=True)
+        taken = threading.Lock()  # by the thread when it begins, or by who finds before that that it is not to begin
+        thread = JoinableThread(
+            target=self._run, args=[threaded, work, taken], name=f"pyxen-{operation.verb}", daemon=True
+        )
         operation.carried_by(threaded.stop, thread, self._completer)
         try:
             if self._process != os.getpid():  # check first: a thread that the fork did not copy may hold the gate
@@ -150,7 +153,7 @@ class ThreadedOperations:
                 if self._is_closed():  # by a signal handler meanwhile, which could not wait for it
                     operation.stop("closed")
         except BaseException as error:
-            if thread.ident is None:  # Ctrl-C, or the limit on threads is reached
+            if taken.acquire(blocking=False):  # Ctrl-C, or the limit on threads is reached
                 self._running.pop(operation, None)
                 threaded.end()
                 operation.set_exception(error)
@@ -173,7 +176,9 @@ class ThreadedOperations:
     def _is_closed(self) -> bool:
         return self._closed
 
-    def _run(self, threaded: ThreadedOperation, work: Callable[[ThreadedOperation], T]) -> None:
+    def _run(self, threaded: ThreadedOperation, work: Callable[[ThreadedOperation], T], taken: threading.Lock) -> None:
+        if not taken.acquire(blocking=False):
+            return
         operation = threaded.operation
         result: T | None = None
         error: BaseException | None = None
