@@ -11,6 +11,7 @@ from typing import Self
 from pyxen._copies.orphans import discard_all
 from pyxen._copies.pool_keeper import Keeper
 from pyxen._copies.pool_operation import PoolOperations, Taken, begin_take
+from pyxen._local import Local
 from pyxen.backends.base import DomainRef
 from pyxen.config import Disk, Vif
 from pyxen.domain import Domain
@@ -19,7 +20,7 @@ from pyxen.operation import Calls
 __all__ = ["Pool"]
 
 
-class Pool:
+class Pool(Local):
     """Guests that are ready before they are needed, returned by `Host.pool`. Safe to use from any thread.
 
     ::
@@ -100,6 +101,8 @@ class Pool:
 
         Raises:
             InvalidState: The pool is closed.
+            InvalidArgument: An argument is not valid, e.g. more memory than ``maxmem``; the guest stays in the pool.
+            ValidationError: The name or the memory is not valid; the guest stays in the pool.
             DomainExists: Another domain has the name; the guest stays in the pool.
             NotEnoughMemory: No guest is ready, and the host has not enough memory for one. Whatever prevents the pool
                 from making guests is raised here in the same way.
@@ -141,7 +144,7 @@ class Pool:
 
         Guests that were taken run on. A `take` that is not finished is cancelled. Calling it again does nothing.
         """
-        if not self._keeper.closed:
+        if not self._keeper.ended:
             self._calls.finish(self.begin.close)
 
     def _discard(self, taken: Taken[Domain]) -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from uuid import UUID, uuid4
 
+import libvirt
 import pytest
 
 import pyxen
@@ -39,6 +40,25 @@ from pyxen.backends.base import DomainRef
 from pyxen.backends.libvirt import lifecycle
 from pyxen.backends.libvirt.backend import LibvirtBackend
 from pyxen.config.enum_names import DomainTypeName
+
+
+def test_what_the_driver_does_not_say_is_asked_once(
+    host: Host, link: LibvirtBackend, web1: DomainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The Xen driver has no bulk statistics, and does not say how many vCPUs dom0 can have."""
+    asked: list[object] = []
+
+    def refused(domain: object) -> int:
+        asked.append(domain)
+        raise libvirt.libvirtError("no")
+
+    host.create(web1)
+    monkeypatch.setattr(link._reader, "_bulk", False)
+    monkeypatch.setattr(libvirt.virDomain, "maxVcpus", refused)
+    for _ in range(3):
+        [info] = host.list()
+        assert info.maxvcpus == 2
+    assert len(asked) == 1
 
 
 def test_create_and_destroy(host: Host, web1: DomainConfig) -> None:

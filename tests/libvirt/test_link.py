@@ -75,6 +75,22 @@ def test_one_caller_after_the_other_has_the_main_one(daemons: Link) -> None:
             assert found is main
 
 
+def test_who_waits_gets_whichever_is_free_first(daemons: Link) -> None:
+    """Also the main one: queries of domains that do not answer may keep the others for long."""
+    first, others, late = Users(), Users(), Users()
+    try:
+        first.hold(daemons.look, 1)
+        wait_until(lambda: len(first.held) == 1)
+        others.hold(daemons.look, link._QUERIES)
+        wait_until(lambda: len(others.held) == link._QUERIES)
+        late.hold(daemons.look, 1)
+        first.end()
+        wait_until(lambda: late.held == first.held)
+    finally:
+        for users in (first, others, late):
+            users.end()
+
+
 def test_a_look_within_a_look_has_the_same(daemons: Link) -> None:
     users = Users()
     try:

@@ -28,7 +28,7 @@ BY_FIELD = {kind.field: kind for kind in (*KINDS, CONSOLES)}
 
 
 def test_disks() -> None:
-    first, second = live_devices_of(XML, BY_FIELD["disks"])
+    second, first = live_devices_of(XML, BY_FIELD["disks"])  # as libvirt orders them, by their names
     assert (first.config.vdev, first.config.target, first.devid, first.alias) == (
         "xvdb",
         "/srv/b.img",

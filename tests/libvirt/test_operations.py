@@ -24,6 +24,7 @@ from pyxen import (
     DomainNotFound,
     DomainState,
     Host,
+    HostClosed,
     Operation,
     OperationCancelled,
     OperationTimeout,
@@ -270,6 +271,27 @@ def abort_often() -> None:
             assert operation.exception(10) is None or isinstance(operation.exception(0), OperationCancelled)
     finally:
         threads.close()
+
+
+def test_ctrl_c_while_an_operation_is_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The operation ends, and closing waits for nothing."""
+    threads, operation = ThreadedOperations(), Operation[object]("save", 1)
+    run = ThreadedOperation(operation, nullcontext, lambda *_: None, lambda error: error)  # type: ignore[arg-type]
+
+    def interrupted(_: Callable[[], None]) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threads, "_submit", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            threads.start(run)
+    assert isinstance(operation.exception(10), OperationCancelled)
+    assert threads._running == set()
+    threads.close()
+    late = Operation[object]("save", 1)
+    with pytest.raises(HostClosed):
+        threads.start(ThreadedOperation(late, nullcontext, lambda *_: None, lambda error: error))  # type: ignore[arg-type]
+    assert isinstance(late.exception(10), HostClosed)
 
 
 def test_what_fails_at_its_time_keeps_no_later_deadline_from_passing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -163,6 +163,8 @@ def test_the_definition_and_what_runs(host: Host, domain: Domain) -> None:
         host.libvirt.attach(domain, Disk("/srv/a.img", vdev="xvdb"), config=True)
     with pytest.raises(NotFound, match="xvdz"):
         host.libvirt.detach(domain, "xvdz", live=True)
+    with pytest.raises(InvalidArgument, match="all functions"):  # one of them alone was taken away
+        host.libvirt.detach(domain, "03:00.*", live=True)
     domain.destroy()
     with pytest.raises(InvalidState):
         host.libvirt.set_memory("web1", 32 * 1024, live=True)

@@ -5,19 +5,24 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from enum import Enum
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar, runtime_checkable
+from uuid import UUID
 
 from pyxen._printable import quoted, shown_number
 from pyxen.config import CpuSet, DomainConfig
 from pyxen.errors import InvalidArgument
+from pyxen.records.scheduling import CpupoolKey, CpupoolRef
 from pyxen.units import kib_to_mib
 
 __all__ = [
+    "AnyCpupool",
     "AnyCpus",
     "AnyFile",
+    "check_bools",
     "check_config",
     "check_is",
     "check_number",
+    "cpupool_of",
     "cpus_of",
     "file_of",
     "fits",
@@ -31,6 +36,23 @@ E = TypeVar("E", bound=Enum)
 
 AnyCpus: TypeAlias = CpuSet | str | Iterable[int]
 """A set of CPUs, or anything that `CpuSet` accepts."""
+
+
+@runtime_checkable
+class SomeCpupool(Protocol):
+    """What the handles of CPU pools of both APIs, and their snapshots, have in common."""
+
+    @property
+    def number(self) -> int:
+        """Its number."""
+
+    @property
+    def uuid(self) -> UUID | None:
+        """Its uuid."""
+
+
+AnyCpupool: TypeAlias = str | int | SomeCpupool
+"""A CPU pool: its name, its number, a `Cpupool`, or a `CpupoolInfo`."""
 
 
 def check_is(kind: type[Any], value: object, verb: str, remedy: str = "") -> None:
@@ -53,6 +75,21 @@ def check_is(kind: type[Any], value: object, verb: str, remedy: str = "") -> Non
 def check_config(config: object, verb: str) -> None:
     """Check that an argument is a configuration; see `check_is`."""
     check_is(DomainConfig, config, verb, ": pyxen.xlcfg.load and loads make one of xl's format")
+
+
+def check_bools(verb: str, **values: object) -> None:
+    """Check that arguments are True or False. Anything else would count as one of them: the text "no" as True.
+
+    Args:
+        verb: The verb that takes them.
+        values: The arguments by name.
+
+    Raises:
+        InvalidArgument: One is something else.
+    """
+    for name, value in values.items():
+        if not isinstance(value, bool):
+            raise InvalidArgument(f"{name}={shown_number(value)}: takes True or False", operation=verb)
 
 
 def check_number(value: object, verb: str, *, whole: bool = True) -> None:
@@ -103,6 +140,23 @@ def cpus_of(cpus: AnyCpus, verb: str) -> CpuSet:
         return CpuSet(cpus)
     except ValueError as error:
         raise InvalidArgument(str(error), operation=verb) from None
+
+
+def cpupool_of(pool: AnyCpupool, verb: str) -> CpupoolKey:
+    """Convert any accepted form to what identifies a CPU pool.
+
+    Raises:
+        InvalidArgument: It is no CPU pool.
+    """
+    if isinstance(pool, int) and not isinstance(pool, bool):
+        check_number(pool, verb)
+        return pool
+    if isinstance(pool, str):
+        return pool
+    if isinstance(pool, SomeCpupool):
+        return CpupoolRef(pool.number, pool.uuid)
+    given = type(pool).__name__
+    raise InvalidArgument(f"takes the name or the number of a CPU pool, or its handle, not {given}", operation=verb)
 
 
 def member(kind: type[E], value: object, verb: str, *, also: tuple[str, ...] = ()) -> E:

@@ -23,6 +23,7 @@ from pyxen.errors import OperationFailed
 __all__ = ["Abandoned", "Claim", "ClaimSet", "Claims", "abandoned"]
 
 _SUFFIX: Final = ".claims"
+_DROPPED: Final = ".dropped"
 _LOCK: Final = "lock"
 
 _OPEN: weakref.WeakSet[Claims] = weakref.WeakSet()
@@ -49,6 +50,9 @@ class ClaimSet(Protocol):
 
     def drop(self, uuid: UUID) -> None:
         """Remove a claim."""
+
+    def drop_all(self) -> None:
+        """Remove all claims in one step: either all are removed, or none."""
 
     def close(self) -> None:
         """Release the claims."""
@@ -89,8 +93,29 @@ class Claims:
     def drop(self, uuid: UUID) -> None:
         """Remove a claim: its domain belongs to someone else from now on, or is gone. Other domains are ignored."""
         if self._path is not None:
-            with contextlib.suppress(FileNotFoundError):
+            try:
                 os.unlink(os.path.join(self._path, str(uuid)))
+            except FileNotFoundError:
+                pass
+            except OSError as error:
+                raise _not_dropped(error) from error
+
+    def drop_all(self) -> None:
+        """Remove all claims in one step: their domains belong to someone else from now on.
+
+        Raises:
+            OperationFailed: None was removed.
+        """
+        if self._path is None:
+            return
+        dropped = self._path.removesuffix(_SUFFIX) + _DROPPED
+        try:
+            os.rename(self._path, dropped)  # nobody takes it for claims any more
+        except OSError as error:
+            raise _not_dropped(error) from error
+        unlock_file(self._lock)
+        self._lock, self._path = -1, None
+        _remove(dropped)
 
     def close(self) -> None:
         """Release the claims. Those that were not dropped are orphans from now on."""
@@ -189,17 +214,37 @@ def _folders(folder: str | None) -> list[str]:
     if folder is None:
         return []
     try:
-        ours = os.geteuid()
-        return sorted(
-            entry.path
-            for entry in os.scandir(folder)
-            if entry.name.endswith(_SUFFIX)
-            and entry.is_dir(follow_symlinks=False)
-            and entry.stat(follow_symlinks=False).st_uid == ours
-        )
+        entries = list(os.scandir(folder))
     except OSError as error:
         _check(error)
         return []
+    for entry in entries:
+        if entry.name.endswith(_DROPPED) and _is_ours(entry):
+            _remove(entry.path)  # its process was killed before it could
+    return sorted(entry.path for entry in entries if entry.name.endswith(_SUFFIX) and _is_ours(entry))
+
+
+def _is_ours(entry: os.DirEntry[str]) -> bool:
+    """Tell whether it is a folder of this user's."""
+    try:
+        return entry.is_dir(follow_symlinks=False) and entry.stat(follow_symlinks=False).st_uid == os.geteuid()
+    except OSError as error:  # it was removed meanwhile: that says nothing of the others
+        _check(error)
+        return False
+
+
+def _remove(path: str) -> None:
+    """Remove a folder that holds nothing any more, as far as that is possible."""
+    with contextlib.suppress(OSError):
+        for name in os.listdir(path):
+            with contextlib.suppress(FileNotFoundError):  # another process removes it, too
+                os.unlink(os.path.join(path, name))
+        os.rmdir(path)
+
+
+def _not_dropped(error: OSError) -> OperationFailed:
+    message = f"cannot record that a domain belongs to this process no more: {error}"
+    return OperationFailed(message, operation="claim")
 
 
 def _check(error: OSError) -> None:

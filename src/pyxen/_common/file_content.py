@@ -51,7 +51,9 @@ def read_file(given: object, verb: str, most: int) -> bytes:
     except UnicodeEncodeError:
         raise InvalidArgument(f"{shown_number(path)} is not a path", operation=verb) from None
     except FileNotFoundError:
-        raise FileMissing(f"there is no file {path}", operation=verb) from None
+        missing = FileMissing(f"there is no file {path}", operation=verb)
+        missing.filename = path
+        raise missing from None
     except IsADirectoryError:
         raise InvalidArgument(f"{path} is not a regular file", operation=verb) from None
     except OSError as error:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 from typing import Final
 
 from pyxen._common.programs import run_program
 from pyxen.config import DiskFormat
-from pyxen.errors import FileMissing, OperationFailed
+from pyxen.errors import FileMissing, NotEnoughSpace, OperationFailed
 
 __all__ = ["BASE_FORMATS", "make_overlay"]
 
@@ -20,6 +22,8 @@ BASE_FORMATS: Final = {
 }
 """The formats of disks that can be below an overlay, with QEMU's names of them."""
 
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_NO_SPACE: Final = os.strerror(errno.ENOSPC)
 _TO_MAKE: Final = 60.0  # seconds, for a file of some hundred KiB
 
 
@@ -35,24 +39,39 @@ def make_overlay(verb: str, base: str, kind: DiskFormat, path: str) -> None:
     Raises:
         FileMissing: There is no such disk, or no such folder for the image.
         ToolMissing: qemu-img is not installed.
+        NotEnoughSpace: The file system of the image is full.
         OperationFailed: qemu-img failed, e.g. because a running guest still writes to the disk.
     """
-    for needed in (base, os.path.dirname(path)):
+    for needed in (base, os.path.dirname(os.path.abspath(path))):
         if not os.path.exists(needed):
             error = FileMissing(f"no such file on the host: {needed}", operation=verb)
             error.filename = needed
             raise error
-    # Absolute paths, since QEMU takes a name with a colon for a protocol.
-    command = ["qemu-img", "create", "-q", "-f", "qcow2", "-b", os.path.abspath(base), "-F", BASE_FORMATS[kind]]
     try:
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))  # qemu-img keeps the mode
+        made = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)  # qemu-img keeps the mode
     except OSError as problem:
-        raise OperationFailed(f"cannot make {path}: {problem.strerror}", operation=verb) from problem
+        kind_of_error = NotEnoughSpace if problem.errno in _FULL else OperationFailed
+        raise kind_of_error(f"cannot make {path}: {problem.strerror}", operation=verb) from problem
     try:
-        done = run_program([*command, os.path.abspath(path)], verb=verb, package="qemu-utils", timeout=_TO_MAKE)
-        if done.status != 0:
-            message = f"qemu-img cannot make {path} over {base}: {done.stderr.strip()}"
-            raise OperationFailed(message, operation=verb, log=tuple(done.stderr.splitlines()))
+        _fill(verb, base, kind, path, f"/proc/{os.getpid()}/fd/{made}")
     except BaseException:
-        os.unlink(path)
+        with contextlib.suppress(OSError):  # qemu-img may have removed it
+            os.unlink(path)
         raise
+    finally:
+        os.close(made)
+
+
+def _fill(verb: str, base: str, kind: DiskFormat, path: str, made: str) -> None:
+    """Make the image in an empty file.
+
+    qemu-img opens it as a descriptor of this process, not by its path: there, who may write to the folder could have
+    put a link to another file meanwhile.
+    """
+    # An absolute path, since QEMU takes a name with a colon for a protocol.
+    command = ["qemu-img", "create", "-q", "-f", "qcow2", "-b", os.path.abspath(base), "-F", BASE_FORMATS[kind], made]
+    done = run_program(command, verb=verb, package="qemu-utils", timeout=_TO_MAKE)
+    if done.status != 0:
+        words = done.stderr.replace(made, path).strip()
+        kind_of_error = NotEnoughSpace if _NO_SPACE in words else OperationFailed
+        raise kind_of_error(f"qemu-img cannot make {path} over {base}: {words}", operation=verb)

@@ -49,6 +49,7 @@ __all__ = [
     "check_name",
     "check_note",
     "check_note_key",
+    "check_paused",
     "check_pool",
     "check_scheduler",
     "check_size",
@@ -65,6 +66,7 @@ __all__ = [
     "no_bridge",
     "not_enough_memory",
     "uuid_taken",
+    "videoram_mib",
 ]
 
 E = TypeVar("E", bound=OperationFailed)
@@ -135,7 +137,11 @@ def uuid_being_made(operation: Operation[Any], uuid: UUID) -> DomainExists:
 
 def uuid_taken(operation: Operation[Any], other: DomainInfo) -> DomainExists:
     """Return the exception for a uuid that another domain has."""
-    message = f"domain {other.domid} ({other.name}) already has the uuid {other.uuid}: leave the uuid out"
+    message = f"domain {other.domid} ({other.name}) already has the uuid {other.uuid}: "
+    if operation.verb == "restore":  # the uuid is that of the file
+        message += "destroy it, or restore with a configuration of another name, without the uuid"
+    else:
+        message += "leave the uuid out"
     error = describe(DomainExists, message, operation)
     error.domid = other.domid
     return error
@@ -164,6 +170,16 @@ def being_suspended(verb: str, domid: int, other: str) -> InvalidState:
     """Return the exception for a domain that another operation of this process, `other`, suspends meanwhile."""
     message = f"a {other} that this process has begun suspends the guest: wait until that has ended, or cancel it"
     return _refusal(InvalidState, message, verb, domid)
+
+
+def check_paused(info: DomainInfo) -> None:
+    """Check that a domain can be unpaused.
+
+    Raises:
+        InvalidState: The domain is not paused.
+    """
+    if info.state is not DomainState.PAUSED:
+        raise _refusal(InvalidState, f"{info.name} is {info.state}, not paused", "unpause", info.domid)
 
 
 def check_suspended(info: DomainInfo) -> None:
@@ -483,11 +499,9 @@ def check_size(config: DomainConfig, backend: str) -> None:
 
 def _size_problem(config: DomainConfig) -> tuple[str, str] | None:
     """Return what is wrong with the memory of a domain, and which setting says it."""
-    path, mib, videoram = "memory", config.memory or 0, 0.0
+    path, mib, videoram = "memory", config.memory or 0, videoram_mib(config)
     if config.type is not DomainType.PV:  # all of its memory is laid out at first, though it may get less
         path, mib = ("memory" if config.maxmem is None else "maxmem"), config.effective_maxmem or 0
-    if config.type is DomainType.HVM:
-        videoram = config.videoram if config.videoram is not None else _default_videoram(config)
     least = _LEAST_MIB[config.type] + videoram
     if mib < least:
         share = f", {videoram:g} of them for the graphics card" if videoram else ""
@@ -498,8 +512,12 @@ def _size_problem(config: DomainConfig) -> tuple[str, str] | None:
     return None
 
 
-def _default_videoram(config: DomainConfig) -> int:
-    """Return libxl's default, where it is known."""
+def videoram_mib(config: DomainConfig) -> float:
+    """Return the memory of a domain's graphics card, in MiB: what is given or libxl's default, where it is known."""
+    if config.type is not DomainType.HVM:
+        return 0
+    if config.videoram is not None:
+        return config.videoram
     if config.device_model.version is DeviceModelVersion.QEMU_XEN_TRADITIONAL:
         return 0  # half of the others', or less
     return _VIDEORAM.get(config.vga or VgaInterfaceType.CIRRUS, 0)

@@ -11,12 +11,14 @@ import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from pyxen.errors import Error, FileMissing, InvalidArgument, ParseError
+from pyxen.errors import Error, FileMissing, InvalidArgument, OperationFailed, ParseError
 from pyxen.operation import Operation, describe
 
 __all__ = ["STREAM_VERSION", "Head", "head", "opened", "parse", "read", "readable", "write"]
+
+E = TypeVar("E", bound=OperationFailed)
 
 STREAM_VERSION: Final = 2
 """Version of libxl's stream after the header, since Xen 4.6."""
@@ -74,18 +76,25 @@ def opened(operation: Operation[Any], path: str) -> int:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             os.close(fd)
-            raise describe(InvalidArgument, f"cannot read {path}: it is not a regular file", operation)
+            raise _of_file(InvalidArgument, f"cannot read {path}: it is not a regular file", operation)
         return fd
     except FileNotFoundError:
-        error = describe(FileMissing, f"no such file on the host: {path}", operation)
+        error = _of_file(FileMissing, f"no such file on the host: {path}", operation)
         error.filename = path
         raise error from None
     except ValueError as problem:  # a NUL in the path
         if isinstance(problem, InvalidArgument):
             raise
-        raise describe(InvalidArgument, f"cannot read {path}: {problem}", operation) from problem
+        raise _of_file(InvalidArgument, f"cannot read {path}: {problem}", operation) from problem
     except OSError as problem:
-        raise describe(InvalidArgument, f"cannot read {path}: {problem.strerror}", operation) from problem
+        raise _of_file(InvalidArgument, f"cannot read {path}: {problem.strerror}", operation) from problem
+
+
+def _of_file(cls: type[E], message: str, operation: Operation[Any]) -> E:
+    """Return an exception that is about a file, which its message names, and about no domain."""
+    error = describe(cls, message, operation)
+    error.domain = None
+    return error
 
 
 @contextmanager
@@ -100,7 +109,7 @@ def readable(operation: Operation[Any], path: str) -> Iterator[None]:
     except Error:
         raise
     except OSError as problem:
-        raise describe(InvalidArgument, f"cannot read {path}: {problem.strerror}", operation) from problem
+        raise _of_file(InvalidArgument, f"cannot read {path}: {problem.strerror}", operation) from problem
 
 
 def read(fd: int, source: str | None = None) -> Head:

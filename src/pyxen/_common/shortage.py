@@ -18,6 +18,9 @@ REMEDY: Final = "raise its limits (ulimit -n and -u, or LimitNOFILE= and TasksMa
 
 _ERRNOS: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 
+_NO_THREAD: Final = "can't start new thread"
+"""What Python says in a `RuntimeError`."""
+
 
 def is_shortage(error: OSError) -> bool:
     """Tell whether the system has refused a descriptor or memory: it says nothing of what was asked for."""
@@ -26,7 +29,7 @@ def is_shortage(error: OSError) -> bool:
 
 @contextlib.contextmanager
 def shortage(kind: type[Error], what: str) -> Iterator[None]:
-    """Turn a shortage into one of pyxen's exceptions.
+    """Turn a shortage into one of pyxen's exceptions. Other errors of the system become one, too, in their own words.
 
     Args:
         kind: The exception.
@@ -36,11 +39,20 @@ def shortage(kind: type[Error], what: str) -> Iterator[None]:
         yield
     except Error:
         raise
-    except (OSError, RuntimeError, MemoryError) as error:  # RuntimeError: Python cannot start a thread
+    except (OSError, RuntimeError, MemoryError) as error:
         if "cannot schedule new futures" in str(error):  # since the pool was shut down
             raise kind(f"{what}: it was closed meanwhile") from error
+        if not _is_refused(error):
+            raise kind(f"{what}: {error}") from error
         message = f"{what}: this process may have no more descriptors, threads or memory: {error}: {REMEDY}"
         raise kind(message) from error
+
+
+def _is_refused(error: OSError | RuntimeError | MemoryError) -> bool:
+    """Tell whether an error means that this process may have no more of something."""
+    if isinstance(error, OSError):
+        return is_shortage(error) or error.errno == errno.EAGAIN  # of a fork: no more processes
+    return isinstance(error, MemoryError) or _NO_THREAD in str(error)
 
 
 def submitted(pool: Executor, call: Callable[[], T], kind: type[Error], what: str) -> Future[T]:

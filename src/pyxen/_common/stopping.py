@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import Final
@@ -12,10 +13,15 @@ __all__ = ["Stop", "stoppable", "stopped"]
 
 
 class Stop:
-    """A request to stop a call. It is met once: the programs that undo what was done run to their end."""
+    """A request to stop a call. It is met once: the programs that undo what was done run to their end.
 
-    def __init__(self) -> None:
+    Args:
+        deadline: When it is requested by itself, on the clock of `time.monotonic`; None for never.
+    """
+
+    def __init__(self, deadline: float | None = None) -> None:
         self._requested = threading.Event()
+        self._deadline = deadline
 
     def request(self) -> None:
         """Ask the call to stop."""
@@ -23,8 +29,11 @@ class Stop:
 
     def take(self) -> bool:
         """Tell whether the call is to stop, and forget it."""
-        requested = self._requested.is_set()
-        self._requested.clear()
+        late = self._deadline is not None and time.monotonic() >= self._deadline
+        requested = late or self._requested.is_set()
+        if requested:
+            self._deadline = None
+            self._requested.clear()
         return requested
 
 

@@ -7,11 +7,21 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, wait
 from dataclasses import dataclass
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
-from pyxen._common.arguments import check_config, path_of
+from pyxen._common.arguments import check_bools, check_config, path_of
 from pyxen._common.preconditions import check_name
-from pyxen._copies.copies import Copier, Copy, balloons, check_room, checked_count, discard, honoured
+from pyxen._copies.copies import (
+    AT_ONCE,
+    Copier,
+    Copy,
+    balloons,
+    check_room,
+    checked_count,
+    discard,
+    honoured,
+    saved_config,
+)
 from pyxen._copies.orphans import destroy_all, remove_orphans
 from pyxen._copies.steps import Steps, compose
 from pyxen._durations import bounded, timeout_of
@@ -26,8 +36,6 @@ from pyxen.operation import Operation, describe
 __all__ = ["CloneOperations", "Clones", "begin_clones"]
 
 H = TypeVar("H")
-
-_MOST_AT_ONCE: Final = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,12 +68,26 @@ class Clones(Generic[H]):
     """Clones that were made.
 
     Attributes:
-        handles: Their handles, in the order of their numbers.
+        results: Their handles, in the order of their numbers; with ``partial``, the errors of the others are there.
         made: The domains, each with the files that were made for it.
+        failure: Says that some were not made, with ``partial``. It is no failure of the operation: what was made is
+            undone like any other success whose result does not reach the caller.
     """
 
-    handles: list[H]
+    results: list[H]
     made: tuple[tuple[DomainRef, Copy], ...]
+    failure: CloneFailed | None = None
+
+    @property
+    def handles(self) -> list[H]:
+        """Their handles, in the order of their numbers.
+
+        Raises:
+            CloneFailed: Some were not made, with ``partial``.
+        """
+        if self.failure is not None:
+            raise self.failure
+        return self.results
 
 
 def begin_clones(
@@ -90,8 +112,9 @@ def begin_clones(
     if config is not None:
         check_config(config, "clone")
         config = honoured(backend, config)
+    check_bools("clone", paused=paused, partial=partial)
     path = path_of(saved, "clone")
-    where = os.path.dirname(os.path.abspath(path)) if folder is None else path_of(folder, "clone")
+    where = os.path.dirname(path) if folder is None else path_of(folder, "clone")
     checked_count(n, "n", "clone")
     cloning = _Cloning(
         saved=path,
@@ -204,28 +227,25 @@ class _Clones:
                 names = self._make_all()
                 if self._errors and not self._cloning.partial:
                     raise self._errors[min(self._errors)]
+                self._claims.drop_all()  # from here on they are the caller's
             except BaseException:
                 self._undo()
                 raise
-            for number in self._made:  # from here on they are the caller's
-                self._claims.drop(self._copies[number].uuid)
         finally:
             self._claims.close()
         results = [self._errors.get(number) or self._given(number, name) for number, name in enumerate(names)]
-        if self._errors:
-            raise self._failure(results)
-        return Clones(results, tuple((ref, self._copies[number]) for number, ref in self._made.items()))
+        made = tuple((ref, self._copies[number]) for number, ref in self._made.items())
+        return Clones(results, made, self._failure(results) if self._errors else None)
 
     def _make_all(self) -> list[str]:
         cloning = self._cloning
-        base = cloning.config or self._backend.saved_config(cloning.saved)
+        base = cloning.config or saved_config(self._backend, cloning.saved, "clone")
         copier, names = cloning.copier(base), cloning.names(base.name)
         self._check_names(names)
         check_room(self._backend, self._steps.operation, base, cloning.number, cloning.autoballoon)
         waiting, running = deque(enumerate(names)), self._running
-        at_once = min(_MOST_AT_ONCE, 2 * (os.cpu_count() or 1))
         while running or (waiting and not self._gives_up()):
-            while waiting and len(running) < at_once and not self._gives_up():
+            while waiting and len(running) < AT_ONCE and not self._gives_up():
                 number, name = waiting.popleft()
                 begun = self._begun(number, name, copier)
                 if begun is not None:

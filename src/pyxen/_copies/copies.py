@@ -16,13 +16,15 @@ from pyxen._common.defaults import with_memory
 from pyxen._common.overlays import BASE_FORMATS
 from pyxen._common.preconditions import not_enough_memory
 from pyxen._functions import check_answer, check_function
+from pyxen._printable import shown_number
 from pyxen.backends.base import Backend
 from pyxen.config import Disk, DiskFormat, DomainConfig, Mac
-from pyxen.errors import Error, InvalidArgument
+from pyxen.errors import Error, InvalidArgument, OperationFailed
 from pyxen.operation import Operation
 from pyxen.units import mib_to_kib
 
 __all__ = [
+    "AT_ONCE",
     "Copier",
     "Copy",
     "balloons",
@@ -32,7 +34,11 @@ __all__ = [
     "discard",
     "honoured",
     "remove_files",
+    "saved_config",
 ]
+
+AT_ONCE: Final = min(8, 2 * (os.cpu_count() or 1))
+"""How many guests are made or destroyed at a time: as many as is quickest."""
 
 _MOST: Final = 4096
 """The most copies of one guest."""
@@ -81,7 +87,8 @@ class Copier:
         """Refuse a guest that can exist only once.
 
         Raises:
-            InvalidArgument: It has a device that only one guest can have, or a disk that cannot be copied.
+            InvalidArgument: It has a device that only one guest can have, or a disk that cannot be copied; or the
+                folder is not absolute, and the host is elsewhere.
         """
         for name, function in (("disks", self.disks), ("change", self.change)):
             if function is not None:
@@ -92,6 +99,8 @@ class Copier:
         if self.disks is None:
             for disk in self.base.disks:
                 self._check_disk(disk)
+            if self.folder is not None and any(map(_is_written, self.base.disks)):
+                self.folder = self.backend.absolute(self.folder)
 
     def _check_disk(self, disk: Disk) -> None:
         if not _is_written(disk):
@@ -137,9 +146,10 @@ class Copier:
 
     def _overlays(self, uuid: UUID) -> dict[str, str]:
         """Return the path of the overlay of each disk that needs one."""
-        folder = os.path.abspath(self.folder or "")
         return {
-            str(disk.vdev): os.path.join(folder, f"{uuid}-{re.sub(r'[^A-Za-z0-9]', '_', str(disk.vdev))}.qcow2")
+            str(disk.vdev): os.path.join(
+                self.folder or "", f"{uuid}-{re.sub(r'[^A-Za-z0-9]', '_', str(disk.vdev))}.qcow2"
+            )
             for disk in self.base.disks
             if _is_written(disk)
         }
@@ -249,7 +259,22 @@ def honoured(backend: Backend, config: DomainConfig) -> DomainConfig:
     return conf.applied(config, sorted(cpu for members in nodes.values() for cpu in members), nodes)
 
 
+def saved_config(backend: Backend, path: str, verb: str) -> DomainConfig:
+    """Return the configuration in a file of a saved guest; an error is that of the verb that needs it."""
+    try:
+        return backend.saved_config(path)
+    except OperationFailed as error:
+        error.operation, error.domain = verb, None
+        raise
+
+
 def balloons(backend: Backend, autoballoon: bool | None) -> bool | None:
-    """Return whether dom0 gives up memory, as xl.conf says if the call does not."""
+    """Return whether dom0 gives up memory, as xl.conf says if the call does not.
+
+    Raises:
+        InvalidArgument: It is neither True, False nor None.
+    """
+    if autoballoon is not None and not isinstance(autoballoon, bool):
+        raise InvalidArgument(f"autoballoon={shown_number(autoballoon)}: takes True, False or None")
     conf = backend.xl_conf
     return conf.autoballoon if autoballoon is None and conf is not None else autoballoon

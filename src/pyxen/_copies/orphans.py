@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from typing import Final
 
 from pyxen._common.claims import abandoned
 from pyxen._common.shield import logger
-from pyxen._copies.copies import Copy, remove_files
+from pyxen._copies.copies import AT_ONCE, Copy, remove_files
 from pyxen.backends.base import Backend, DomainRef
 from pyxen.errors import DomainNotFound, Error
+from pyxen.operation import Operation
 from pyxen.records.info import DomainInfo, DomainState
 
-__all__ = ["TO_DESTROY", "destroy_all", "discard_all", "remove_orphans"]
+__all__ = ["destroy_all", "discard_all", "remove_orphans"]
 
-TO_DESTROY: Final = 120.0
-"""Seconds for the destroy of one guest."""
+_TO_DESTROY: Final = 120.0  # seconds for one guest
 
 _LOG = logger("pyxen.pool")
 
@@ -48,21 +49,29 @@ def _alive(backend: Backend) -> list[DomainInfo]:
 
 
 def destroy_all(backend: Backend, domains: Sequence[DomainRef]) -> list[DomainRef]:
-    """Destroy domains at once, and return those for which that failed; each failure is logged."""
-    stay, begun = [], []
+    """Destroy domains, some at a time, and return those for which that failed; each failure is logged."""
+    stay: list[DomainRef] = []
+    begun: deque[tuple[DomainRef, Operation[None]]] = deque()
+
+    def end_one() -> None:
+        ref, operation = begun.popleft()
+        failure = operation.exception()
+        if failure is not None and not isinstance(failure, DomainNotFound):
+            _LOG.warning("domain %d stays: %s", ref.domid, failure)
+            stay.append(ref)
+
     for ref in domains:
+        if len(begun) == AT_ONCE:  # the time of each begins only when it has its turn
+            end_one()
         try:
-            begun.append((ref, backend.destroy(ref, timeout=TO_DESTROY)))
+            begun.append((ref, backend.destroy(ref, timeout=_TO_DESTROY)))
         except DomainNotFound:
             continue
         except Error as error:
             _LOG.warning("domain %d stays: %s", ref.domid, error)
             stay.append(ref)
-    for ref, operation in begun:
-        failure = operation.exception()
-        if failure is not None and not isinstance(failure, DomainNotFound):
-            _LOG.warning("domain %d stays: %s", ref.domid, failure)
-            stay.append(ref)
+    while begun:
+        end_one()
     return stay
 
 

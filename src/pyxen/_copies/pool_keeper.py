@@ -17,6 +17,7 @@ from pyxen._common.joinable import JoinableThread
 from pyxen._common.ready_names import ready_prefix
 from pyxen._common.shield import logger
 from pyxen._common.shortage import shortage
+from pyxen._common.stopping import Stop, stoppable
 from pyxen._copies.copies import Copier, Copy, discard
 from pyxen._copies.orphans import destroy_all
 from pyxen._copies.steps import Steps
@@ -99,6 +100,7 @@ class Keeper:
         self._prefix = ready_prefix(source.copier.base.name)
         self._numbers = itertools.count(1)
         self._pid = os.getpid()
+        self._programs = Stop()  # ends the program of the host that makes a disk
         self._unsubscribe: Callable[[], None] = lambda: None
         self._thread = JoinableThread(target=self._run, name="pyxen-pool", daemon=True)
 
@@ -117,6 +119,11 @@ class Keeper:
     def closed(self) -> bool:
         """Whether it is closed, or was opened before a fork."""
         return self._closing or self._pid != os.getpid()
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is closed, and its guests are gone."""
+        return self.closed and (self._pid != os.getpid() or not self._thread.is_alive())
 
     @property
     def ready(self) -> int:
@@ -218,6 +225,7 @@ class Keeper:
             running = [*self._making, *self._out.values()]
             self._changed.notify_all()
         if first:
+            self._programs.request()
             for operation in running:
                 operation.cancel()
         if self._thread.is_alive() and self._thread is not threading.current_thread():
@@ -233,9 +241,10 @@ class Keeper:
 
     def _run(self) -> None:
         try:
-            while not self._closing:
-                if not self._step():
-                    self._rest()
+            with stoppable(self._programs):
+                while not self._closing:
+                    if not self._step():
+                        self._rest()
         except HostClosed:
             _LOG.warning("the host was closed before its pool")
         except BaseException:

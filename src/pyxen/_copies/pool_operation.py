@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
-from pyxen._common.arguments import check_config, check_is, check_number, path_of
-from pyxen._common.preconditions import check_name
-from pyxen._copies.copies import Copier, check_identity, check_room, checked_count, honoured
+from pyxen._common.arguments import check_bools, check_config, check_is, check_number, path_of
+from pyxen._common.preconditions import check_memory, check_name, memory_kib
+from pyxen._copies.copies import Copier, check_identity, check_room, checked_count, honoured, saved_config
 from pyxen._copies.orphans import remove_orphans
 from pyxen._copies.pool_keeper import Keeper, Ready, Source
 from pyxen._copies.steps import Steps, compose
@@ -21,6 +21,7 @@ from pyxen.config import Disk, DomainConfig, Part, Vif
 from pyxen.errors import DomainExists, DomainNotFound, InvalidArgument, ValidationError
 from pyxen.features import Feature, lacking
 from pyxen.operation import Operation
+from pyxen.units import mib_to_kib
 
 __all__ = ["PoolOperations", "Taken", "begin_pool", "begin_take"]
 
@@ -79,11 +80,11 @@ def begin_pool(
     path = None if saved is None else path_of(saved, "pool")
     where = None if folder is None else path_of(folder, "pool")
     if path is not None and where is None:
-        where = os.path.dirname(os.path.abspath(path))
+        where = os.path.dirname(path)
 
     def work(steps: Steps) -> Keeper:
         remove_orphans(backend)
-        base = config if config is not None else backend.saved_config(path or "")
+        base = config if config is not None else saved_config(backend, path or "", "pool")
         copier = Copier(backend, "pool", base, disks, where, change)
         check_room(backend, steps.operation, base, size, autoballoon)
         source = Source(copier=copier, saved=path, autoballoon=autoballoon)
@@ -129,8 +130,10 @@ def begin_take(
     """Begin to take a guest, as `Pool.take` describes it; ``handle`` returns the handle of a domain."""
     check_is(str, name, "take", ", as the name")
     check_name(name)
+    check_bools("take", paused=paused)
     if memory is not None:
         check_number(memory, "take", whole=False)
+        memory_kib(memory)  # refuses what is no amount
     devices: list[Part] = []
     for kind, given in ((Disk, disks), (Vif, vifs)):
         check_is(Iterable, given, "take", f": give a list of {kind.__name__}")
@@ -139,7 +142,7 @@ def begin_take(
             devices.append(device)
 
     def work(steps: Steps) -> Taken[H]:
-        guest = _renamed(keeper, steps, name)
+        guest = _renamed(keeper, steps, name, memory)
         try:
             domain = handle(guest.ref, name)
             steps.operation.domid = guest.ref.domid
@@ -160,11 +163,15 @@ def begin_take(
     return compose("take", name, work, completer=keeper.backend.completer, timeout=seconds)
 
 
-def _renamed(keeper: Keeper, steps: Steps, name: str) -> Ready:
-    """Take a guest that exists, and give it its name."""
+def _renamed(keeper: Keeper, steps: Steps, name: str, memory: float | None) -> Ready:
+    """Take a guest that exists and can have so much memory, and give it its name."""
     while True:
         guest = keeper.take(steps)
         try:
+            if memory is not None:
+                most = guest.copy.config.effective_maxmem
+                most_kib = None if most is None else mib_to_kib(most)
+                check_memory(guest.ref.domid, memory_kib(memory), most_kib=most_kib)
             steps.finish(partial(keeper.backend.rename, guest.ref, name))
         except DomainNotFound:  # someone has destroyed it
             keeper.reject(guest)

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import wait
 from typing import Any, TypeVar
 
-from pyxen._common.shortage import shortage
+from pyxen._common.own_thread import carry_out
+from pyxen._common.stopping import Stop, stoppable
 from pyxen._durations import bounded
 from pyxen.errors import OperationCancelled, OperationFailed, OperationTimeout
 from pyxen.operation import Operation, describe
@@ -35,19 +36,11 @@ def compose(
     operation: Operation[T] = Operation(verb, subject, timeout=timeout)
     steps = Steps(operation)
 
-    def run() -> None:
-        try:
-            result = work(steps)
-        except BaseException as error:  # noqa: BLE001 (the caller of `result` gets every error)
-            operation.set_exception(error)
-        else:
-            operation.set_result(result)
+    def run() -> T:
+        with stoppable(steps.programs):
+            return work(steps)
 
-    thread = threading.Thread(target=run, name=f"pyxen-{verb}", daemon=True)
-    operation.carried_by(steps.stop, thread, completer)
-    with shortage(OperationFailed, f"{verb}: cannot begin"):
-        thread.start()
-    return operation
+    return carry_out(operation, run, steps.stop, completer)
 
 
 class Steps:
@@ -55,16 +48,19 @@ class Steps:
 
     Attributes:
         operation: The operation.
+        programs: Ends the program of the host that runs on its thread, when the operation is stopped or late.
     """
 
     def __init__(self, operation: Operation[Any]) -> None:
         self.operation = operation
+        self.programs = Stop(operation.deadline)
         self._lock = threading.Lock()
         self._running: set[Operation[Any]] = set()
         self._wakers: list[Callable[[], object]] = []
 
     def stop(self, operation: Operation[Any]) -> None:
         """Stop what runs. Any thread may call this."""
+        self.programs.request()
         with self._lock:
             running, wakers = list(self._running), list(self._wakers)
         for step in running:

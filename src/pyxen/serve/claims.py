@@ -42,6 +42,9 @@ class ServedClaims:
     def claims_drop(self, claims: int, uuid: UUID) -> None:
         self._of(claims).drop(uuid)
 
+    def claims_drop_all(self, claims: int) -> None:
+        self._of(claims).drop_all()
+
     def claims_close(self, claims: int) -> None:
         found = self._of(claims)
         with self._lock:

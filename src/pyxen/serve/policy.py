@@ -54,7 +54,8 @@ BELOW_ROOT: Final = frozenset(
     | {"set_scheduler", "set_cpupool", "create_cpupool", "destroy_cpupool", "rename_cpupool", "add_cpus"}
     | {"remove_cpus", "split_cpupools", "set_pool_scheduler", "pci_assignable_add", "pci_assignable_remove"}
     | {"debug_keys", "set_parameters", "hypfs_write", "devd", "psr_attach", "psr_detach", "psr_set"}
-    | {"store_begin", "store_commit", "store_abort", "claims_open", "claims_drop", "claims_close", "remove_orphans"}
+    | {"store_begin", "store_commit", "store_abort", "remove_orphans"}
+    | {"claims_open", "claims_drop", "claims_drop_all", "claims_close"}
     # These only look, but a guest's console takes input, QEMU's events keep others from it, a check takes the host's
     # time, and notes and xenstore may hold passwords.
     | {"console", "await_console", "qmp_events", "check_create", "userdata"}

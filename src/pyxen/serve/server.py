@@ -182,9 +182,11 @@ class Server:
                 self._refuse(error)
                 return
             with contextlib.closing(backend):
-                self._welcome(backend)
-                self._watch()
-                self._wind_up()
+                try:
+                    self._welcome(backend)
+                    self._watch()
+                finally:
+                    self._wind_up()
         finally:
             self._pool.shutdown(wait=False, cancel_futures=True)
             self._link.close()
@@ -344,7 +346,7 @@ class Server:
         with self._lock:
             call = self._calls.get(message.id)
         if call is not None:
-            call.stop("timeout" if message.reason == "timeout" else "cancelled")
+            call.stop(message.reason if message.reason in {"timeout", "closed"} else "cancelled")
         else:  # its answer has not arrived: the client has stopped to wait
             self._shut(message.id)
 

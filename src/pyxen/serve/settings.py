@@ -85,7 +85,9 @@ def _content(path: str) -> bytes:
             _check_trusted(path, os.fstat(file.fileno()))
             content = file.read(_MOST + 1)
     except FileNotFoundError:
-        raise FileMissing(f"there is no file {path}", operation=_VERB) from None
+        missing = FileMissing(f"there is no file {path}", operation=_VERB)
+        missing.filename = path
+        raise missing from None
     except OSError as error:
         raise OperationFailed(f"{path}: {error.strerror}", operation=_VERB) from error
     if len(content) > _MOST:

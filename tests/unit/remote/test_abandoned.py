@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from typing import Any
 
 import pytest
 
 from pyxen import DomainConfig
+from pyxen.backends.memory import durations
 from pyxen.backends.remote import client as client_module
 from pyxen.backends.remote.values import Codec
-from pyxen.errors import ConnectFailed
+from pyxen.errors import ConnectFailed, OperationCancelled
 from pyxen.operation import Operation, may_wait
 from pyxen.serve import calls
 from tests.unit.remote.ends import Served, served, until
@@ -122,3 +124,32 @@ def test_it_is_undone_at_the_end_if_there_is_no_thread(monkeypatch: pytest.Monke
         found.cut()
         assert found.ended()
         assert [info.name for info in found.there.list()] == ["Domain-0"]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_server_that_fails_undoes_what_was_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever ends it: nothing is left for a client that is not told of it."""
+    failing = threading.Event()
+    report = calls.ServedCall.report
+
+    def fails(self: calls.ServedCall) -> None:
+        if failing.is_set():
+            raise MemoryError
+        report(self)
+
+    monkeypatch.setattr(calls.ServedCall, "report", fails)
+    with served("memory:///failing") as found:
+        machine: Any = found.there._backend._machine  # type: ignore[attr-defined]
+        console = found.host.create(CONFIG).console()
+        machine.timing = dataclasses.replace(durations.QUICK, create=30)
+        operation = found.host.begin.create(CONFIG.replace(name="web2"), timeout=60)
+        server: Any = found.server
+        until(lambda: any(call.operation is not None for call in server._calls.values()))
+        assert len(server._streams) == 1
+        failing.set()
+        with pytest.raises(OperationCancelled):
+            operation.result(timeout=30)
+        assert found.ended()
+        assert len(server._streams) == 0
+        assert [info.name for info in found.there.list()] == ["Domain-0", "web1"]
+        console.close()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
 
-from pyxen import ConnectFailed, DomainConfig, Host, InvalidArgument, OperationFailed
+from pyxen import ConnectFailed, Disk, DomainConfig, Host, InvalidArgument, OperationFailed
 from pyxen._common.claims import Claim, abandoned
 from pyxen.backends.memory.backend import MemoryBackend
 from pyxen.serve.policy import ALL, Policy
@@ -87,6 +89,43 @@ def test_clones_belong_to_nobody_else(link: Served, left: Claimed, run: Path, tm
     assert list(run.iterdir()) == []
 
 
+def test_all_claims_are_dropped_with_one_message(link: Served, left: Claimed, monkeypatch: pytest.MonkeyPatch) -> None:
+    claims = link.host._backend.claims()
+    for number in range(3):
+        claims.add(Claim(UUID(int=number)))
+    asked: list[str] = []
+    ask = link.client.ask
+
+    def noted(name: str, **arguments: Any) -> Any:
+        asked.append(name)
+        return ask(name, **arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(link.client, "ask", noted)
+        claims.drop_all()
+    assert asked == ["claims_drop_all"]
+    link.cut()
+    assert link.ended()
+    assert left() == set()
+    claims.close()
+
+
+def test_a_server_that_drops_claims_one_by_one(run: Path, left: Claimed) -> None:
+    """An older one."""
+    policy = Policy(ALL.verbs - {"claims_drop_all"}, passwords=True, source="/etc/pyxen/serve.toml")
+    with served("memory:///older-claims", policy=policy) as link:
+        claims = link.host._backend.claims()
+        for number in range(3):
+            claims.add(Claim(UUID(int=number)))
+        claims.drop(UUID(int=1))
+        claims.drop_all()
+        link.cut()
+        assert link.ended()
+        assert left() == set()
+        claims.close()
+    until(lambda: list(run.iterdir()) == [])
+
+
 def test_a_claim_that_cannot_be_written(link: Served, run: Path) -> None:
     """The guest is not made, and the error is that of the host itself."""
     run.write_text("in the way")
@@ -129,3 +168,19 @@ def test_a_claim_is_dropped_only_once_it_is_heard(link: Served, left: Claimed) -
     assert link.ended()
     until(lambda: left() == {SOME})
     claims.close()
+
+
+def test_overlays_in_a_folder_that_only_the_host_could_find(link: Served, tmp_path: Path) -> None:
+    """A relative path means one folder here and another one there."""
+    web = WEB.replace(disks=[Disk("/dev/vg0/web", vdev="xvda")])
+    saved = os.path.relpath(tmp_path / "saved")
+    link.there.create(web).save(saved)
+    with pytest.raises(InvalidArgument, match="is not an absolute path, and the host is elsewhere"):
+        link.host.clone(saved, timeout=30)
+    with pytest.raises(InvalidArgument, match=r"^srv is not an absolute path|: srv is not an absolute path"):
+        link.host.clone(tmp_path / "saved", folder="srv", timeout=30)
+    with pytest.raises(InvalidArgument, match="is not an absolute path"):
+        link.host.pool(saved=saved, size=1, timeout=30)
+    link.host.clone(saved, folder=tmp_path, timeout=30)
+    (there,) = link.there.clone(saved, name="there")
+    assert there.config().disks[0].target == f"{tmp_path}/{there.uuid}-xvda.qcow2"

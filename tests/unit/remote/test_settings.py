@@ -85,8 +85,9 @@ def test_there_is_none(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(settings, "SETTINGS_FILE", str(file))
     assert load_settings() == Settings()
     assert (Settings().gid, Settings().policy) == (None, ALL)
-    with pytest.raises(FileMissing, match="there is no file"):
+    with pytest.raises(FileMissing, match="there is no file") as caught:
         load_settings(str(file))
+    assert caught.value.filename == str(file)
 
 
 @pytest.mark.parametrize("kind", ["folder", "pipe"])

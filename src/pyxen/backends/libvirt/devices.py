@@ -220,6 +220,9 @@ def _there(domain: VirDomain, ref: DomainRef, verb: str, device: Part) -> etree.
 
 
 def _present(xml: str, subject: str | int, domid: int | None, verb: str, device: Part) -> etree._Element:
+    if isinstance(device, Pci) and device.address is not None and device.address.function is None:
+        message = f"{device.address} stands for all functions, and libvirt takes one at a time: name each of them"
+        raise InvalidArgument(message, operation=verb, domain=subject, domid=domid)
     present = devices_of(xml)
     for name in names_of(device):
         if name in present:

@@ -56,7 +56,7 @@ class DomainReader:
     def __init__(self, driver: str) -> None:
         self._types_are_in_xml = driver == "TEST"  # it says "linux" for every domain, whatever its type
         self._bulk = True
-        self._kept: dict[tuple[UUID, int], tuple[DomainType, int | None]] = {}
+        self._kept: dict[tuple[UUID, int], tuple[DomainType, int]] = {}
 
     def all(self, connection: Connection) -> list[DomainInfo]:
         """Return all active domains, by domid."""
@@ -119,9 +119,8 @@ class DomainReader:
         maxvcpus: int | None,
     ) -> DomainInfo:
         uuid, domid = UUID(domain.UUIDString()), domain.ID()
-        kind, most = self._kept.get((uuid, domid)) or (self._type(domain), maxvcpus)
-        if most is None:
-            most = _maxvcpus(domain)
+        kept = self._kept.get((uuid, domid))
+        kind, most = kept or (self._type(domain), _maxvcpus(domain) if maxvcpus is None else maxvcpus)
         self._kept[uuid, domid] = (kind, most)
         what = _STATES.get(state, DomainState.RUNNING)
         if state == _SHUTOFF and reason == _OFF_CRASHED:
@@ -136,7 +135,7 @@ class DomainReader:
             memory_kib=memory,
             maxmem_kib=maxmem,
             vcpus=vcpus,
-            maxvcpus=max(most or 0, vcpus),
+            maxvcpus=max(most, vcpus),
             cpu_time_ns=cpu_time,
             pool=None,  # libvirt does not know CPU pools
             poolid=None,
@@ -169,14 +168,14 @@ def of_each_active(connection: Connection, ask: Callable[[VirDomain], T]) -> lis
     return [found for domain in connection.listAllDomains(_ACTIVE) if (found := answer(domain)) is not None]
 
 
-def _maxvcpus(domain: VirDomain) -> int | None:
-    """Return how many vCPUs a domain can have; None if the driver does not say, as the Xen driver of dom0."""
+def _maxvcpus(domain: VirDomain) -> int:
+    """Return how many vCPUs a domain can have; 0 if the driver does not say, as the Xen driver of dom0."""
     try:
         return domain.maxVcpus()
     except VirError as error:
         if is_unanswered(error):
             raise
-        return None
+        return 0
 
 
 def is_unanswered(error: Exception) -> bool:

@@ -17,7 +17,7 @@ from pyxen.backends.libvirt.ignored_settings import ignored
 from pyxen.backends.libvirt.inspect import DomainReader
 from pyxen.backends.libvirt.unanswered import meet
 from pyxen.config import DomainConfig
-from pyxen.errors import DomainExists, DomainNotFound, FileMissing
+from pyxen.errors import DomainExists, DomainNotFound, FileMissing, InvalidState
 from pyxen.losses import report
 from pyxen.records.info import DomainInfo, DomainState
 
@@ -166,16 +166,15 @@ def unpause(domain: VirDomain, reader: DomainReader) -> None:
 
 
 def explain(connection: Connection, uri: str, config: DomainConfig, verb: str, error: Exception) -> Exception | None:
-    """Return a specific exception for a failed create that libvirt's error code does not explain; None if unknown.
-
-    Raises:
-        InvalidState: A domain that pyxen is about to destroy has the name.
-    """
+    """Return a specific exception for a failed create that libvirt's error code does not explain; None if unknown."""
     if broke_the_link(error):
         return None
     if is_code(error, "OPERATION_FAILED", "DOM_EXIST", "OPERATION_INVALID"):
         for other in _namesakes(connection, config):
-            meet(UUID(other.UUIDString()), verb)
+            try:
+                meet(UUID(other.UUIDString()), verb)
+            except InvalidState as going:  # the name is taken all the same, for a moment
+                return DomainExists(going.message, operation=verb, domain=config.name)
             if other.ID() < 0:  # it is defined, or about to start
                 continue
             message = f"domain {other.ID()} already has the name {other.name()!r} and the uuid {other.UUIDString()}"

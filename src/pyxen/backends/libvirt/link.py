@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Final
 
 from pyxen._common.shield import logger
@@ -54,7 +54,7 @@ class Link:
         self._opener = Opener(uri, self._break)
         self._others = Opener(uri)
         self._lanes = _Lanes(_LANES, self._others)
-        self._queries = _Lanes(_QUERIES, self._others)
+        self._queries = _Lanes(_QUERIES, self._others, with_main=True)
         self._mine = threading.local()  # `connected`: what this thread looks through
         self._main: Connected
         try:
@@ -93,8 +93,7 @@ class Link:
             with connected.use() as connection:
                 yield connection
             return
-        main = self._main
-        with main.if_free() as free, self._on_main(main) if free else self._on_lane(self._queries) as connected:
+        with self._taken(self._queries) as connected:
             self._mine.connected = connected
             try:
                 with connected.use() as connection:
@@ -106,8 +105,8 @@ class Link:
     def listening(self) -> Iterator[Connected]:
         """Yield the main connection, which can `Connected.listen` to events; waits while a query uses it."""
         self.check()
-        with self._on_main(self._main) as main:
-            yield main
+        with self._taken(self._queries, main=True) as connected, connected.use():
+            yield connected
 
     @contextmanager
     def work(self) -> Iterator[Connection]:
@@ -117,7 +116,7 @@ class Link:
             with self._main.use() as connection:
                 yield connection
             return
-        with self._on_lane(self._lanes) as connected, connected.use() as connection:
+        with self._taken(self._lanes) as connected, connected.use() as connection:
             yield connection
 
     def apart(self) -> Connected:
@@ -126,24 +125,19 @@ class Link:
         return self._others.open()
 
     @contextmanager
-    def _on_main(self, main: Connected) -> Iterator[Connected]:
-        with main.use():
-            try:
-                yield main
-            except VirError as error:
-                if broke_the_link(error):
-                    self._break(main)
-                raise
-
-    @contextmanager
-    def _on_lane(self, lanes: _Lanes) -> Iterator[Connected]:
-        with lanes.free() as lane:
+    def _taken(self, lanes: _Lanes, *, main: bool = False) -> Iterator[Connected]:
+        """Yield a connection that no other caller has meanwhile, and note whether the link breaks."""
+        with nullcontext() if self._in_process else lanes.taken(main=main) as lane:
             self.check()  # it may have been closed since
+            connected = self._main if lane is None else lane.connected()
             try:
-                yield lane.connected()
+                yield connected
             except VirError as error:
                 if broke_the_link(error):
-                    lane.drop()
+                    if lane is None:
+                        self._break(connected)
+                    else:
+                        lane.drop()
                 raise
 
     def close(self) -> None:
@@ -248,32 +242,50 @@ class _Lanes:
     Args:
         most: How many there may be.
         opener: Opens them.
+        with_main: Whether the link's main connection, which is None here, is one more of them: the first to be taken.
     """
 
-    def __init__(self, most: int, opener: Opener) -> None:
+    def __init__(self, most: int, opener: Opener, *, with_main: bool = False) -> None:
         self._opener = opener
-        self._places = threading.BoundedSemaphore(most)
-        self._lock = threading.Lock()
+        self._most = most
+        self._changed = threading.Condition()  # with a lock that a signal handler may take once more
         self._lanes: list[_Lane] = []
         self._free: list[_Lane] = []
+        self._main_is_free = with_main
 
     @contextmanager
-    def free(self) -> Iterator[_Lane]:
-        """Yield one for the caller alone; waits while all of them are busy."""
-        with self._places:
-            with self._lock:
-                lane = self._free.pop() if self._free else _Lane(self._opener)
-                if lane not in self._lanes:
-                    self._lanes.append(lane)
-            try:
-                yield lane
-            finally:
-                with self._lock:
+    def taken(self, *, main: bool = False) -> Iterator[_Lane | None]:
+        """Yield one for the caller alone; waits while all of them are busy.
+
+        Args:
+            main: Wait for the main one.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._main_is_free or not (main or self._is_busy()))
+            lane = None if self._main_is_free else self._free_or_new()
+            self._main_is_free = False
+        try:
+            yield lane
+        finally:
+            with self._changed:
+                if lane is None:
+                    self._main_is_free = True
+                else:
                     self._free.append(lane)
+                self._changed.notify_all()
+
+    def _is_busy(self) -> bool:
+        return not self._free and len(self._lanes) >= self._most
+
+    def _free_or_new(self) -> _Lane:
+        if self._free:
+            return self._free.pop()
+        self._lanes.append(_Lane(self._opener))
+        return self._lanes[-1]
 
     def all(self) -> list[_Lane]:
         """Return those that have been used."""
-        with self._lock:
+        with self._changed:
             return list(self._lanes)
 
 

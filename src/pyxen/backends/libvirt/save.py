@@ -191,7 +191,7 @@ def why_not_restored(path: str, error: Exception) -> Exception | None:
     if broke_the_link(error):
         return None
     if is_errno(error, errno.ENOENT):
-        missing = FileMissing(f"no such file on the host: {path} (libvirt: {error})", operation="restore", domain=path)
+        missing = FileMissing(f"no such file on the host: {path} (libvirt: {error})", operation="restore")
         missing.filename = path
         return missing
     if re.search(r"magic|header|image version|corrupt", str(error)):

@@ -18,7 +18,7 @@ from pyxen.backends.libvirt.error_map import broke_the_link, stopped, words_of
 from pyxen.backends.libvirt.frames import release
 from pyxen.backends.libvirt.timer_thread import TimerThread
 from pyxen.backends.libvirt.unanswered import Unanswered
-from pyxen.errors import ConnectFailed, HostClosed, OperationFailed
+from pyxen.errors import ConnectFailed, Error, HostClosed, OperationFailed
 from pyxen.operation import Operation, completing
 
 __all__ = ["ThreadedOperation", "ThreadedOperations"]
@@ -217,18 +217,21 @@ class ThreadedOperations:
         """
         operation = threaded.operation
         threaded.unanswered = self.unanswered
-        with self._changed:
-            if not self._open:
-                raise HostClosed("the host was closed")
-            self._running.add(threaded)
         operation.add_done_callback(lambda _: self._forget(threaded))
         operation.carried_by(lambda _: self._stop(threaded), self.timer.thread, self._completer)
-        if operation.deadline is not None:
-            self.timer.at(operation.deadline, lambda: self._late(operation))
         try:
+            with self._changed:
+                if not self._open:
+                    raise HostClosed("the host was closed")
+                self._running.add(threaded)
+            if operation.deadline is not None:
+                self.timer.at(operation.deadline, lambda: self._late(operation))
             self._submit(threaded.carry_out)
-        except OperationFailed as error:
+        except Error as error:
             threaded.fail(error)
+            raise
+        except BaseException:  # Ctrl-C: nobody has the operation
+            operation.cancel()
             raise
         return operation
 

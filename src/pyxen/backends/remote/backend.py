@@ -47,6 +47,8 @@ class RemoteBackend(RemoteDomains):
         self.completer = client.completer
         self._uri = uri
         self._xl_conf: XlConf | None = None
+        self._xenstore_domid: list[int | None] = []
+        """What was found, as the only item."""
         self._store = RemoteStore(client)
         known = {feature.value: feature for feature in Feature}
         self._features = frozenset(known[name] for name in client.welcome.features if name in known)
@@ -80,6 +82,11 @@ class RemoteBackend(RemoteDomains):
         return RemoteClaims(self._client)
 
     def xenstore_domid(self) -> int | None:
+        if not self._xenstore_domid:  # it stays the same until the host reboots, and this link does not outlast that
+            self._xenstore_domid.append(self._ask_xenstore_domid())
+        return self._xenstore_domid[0]
+
+    def _ask_xenstore_domid(self) -> int | None:
         if "xenstore_domid" in self._client.verbs:
             found: int | None = self._client.ask("xenstore_domid")
             return found
@@ -92,6 +99,12 @@ class RemoteBackend(RemoteDomains):
             return False
         removed: bool = self._client.ask("remove_orphans")
         return removed
+
+    def absolute(self, path: str) -> str:
+        if not os.path.isabs(path):  # the server there has a folder of its own, which this end does not know
+            message = f"{path or '.'} is not an absolute path, and the host is elsewhere: give the whole path there"
+            raise InvalidArgument(message)
+        return os.path.normpath(path)
 
     def subscribe(self, on_event: Callable[[Event], None], on_end: Callable[[], None]) -> Callable[[], None]:
         return self._client.subscribe("subscribe", Event, on_event, lambda _: on_end(), events_lost)

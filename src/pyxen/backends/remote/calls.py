@@ -304,7 +304,8 @@ class Calls:
 
         def reply() -> None:
             try:
-                allowed = accepts(config, allow)
+                with completing(self):  # the same rule as on the host's own machine, where the host would hang
+                    allowed = accepts(config, allow)
             except BaseException as error:  # noqa: BLE001 (it is a refusal, and is raised by the call: even an exit)
                 self._refuse(message.id, pending, error)
             else:

@@ -76,12 +76,15 @@ class ClaimVerbs(Protocol):
     def claims_drop(self, claims: int, uuid: UUID) -> None:
         """See `ClaimSet.drop`."""
 
+    def claims_drop_all(self, claims: int) -> None:
+        """See `ClaimSet.drop_all`."""
+
     def claims_close(self, claims: int) -> None:
         """See `ClaimSet.close`."""
 
 
 _NOT_VERBS: Final = frozenset(
-    {"claims", "claims_folder", "close", "features", "libvirt", "name", "uri", "xenstore", "xl_conf"}
+    {"absolute", "claims", "claims_folder", "close", "features", "libvirt", "name", "uri", "xenstore", "xl_conf"}
 )
 """Members of `Backend` that are known from the beginning, or lead to other objects."""
 
