@@ -78,13 +78,17 @@ class CheckedBuild(build_ext):
 
 
 class BuildWithModules(build_py):
-    """Adds what was compiled before to the package."""
+    """Adds what was compiled before to the package; for an installation that uses the sources in place, to these."""
 
     def run(self) -> None:
         """Build, and copy them."""
         super().run()
+        name = PACKAGE.split(".")
+        folder = Path(self.get_package_dir(PACKAGE)) if self.editable_mode else Path(self.build_lib, *name)
         for path in compiled:
-            shutil.copy(path, Path(self.build_lib, *PACKAGE.split("."), path.name))
+            made = Path(shutil.copy(path, folder))
+            if made.suffix != ".so":
+                made.chmod(0o755)  # a program, which an archive may have brought without its right to run
 
 
 class WithModules(Distribution):

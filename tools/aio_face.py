@@ -339,7 +339,7 @@ FACES = (
     Use it as a context manager, or await `close`. Closing the host closes it, too.
     """,
         ("pyxen.aio._pool", "PoolBase"),
-        frozenset({"__enter__", "__exit__", "__del__"}),
+        frozenset({"__enter__", "__exit__", "__del__", "close"}),
     ),
     Face(
         "sampler",

@@ -30,16 +30,20 @@ pyxen --uri memory:///demo list                  # no Xen at all: a simulated ho
 ```
 
 - `--uri` stands before or after the name of a command. Without it, the environment's `PYXEN_URI` counts, and then this
-  machine. A host in memory lives as long as the call: each call finds a new one, with dom0 and no guests.
+  machine. A host in memory lives as long as the call: each call finds a new one, with dom0 and no guests. What is about
+  this machine itself has no `--uri`, and `PYXEN_URI` does not count: `convert`, `lint`, `doctor`, `devd`, `image`,
+  `autostart enable` and `autostart disable`.
 - `PYXEN_XL_CONF=/etc/xen/xl.conf` lets commands on this machine honour the settings of `xl` as `xl` does: its defaults
-  for vifs and grant tables, `autoballoon`, `claim_mode`, CPU masks and `lockfile`. Unasked, none of them counts.
-- A domain is named by its name, domid or uuid, and a CPU pool by its name or number. As with xl, a number is never a
-  name.
+  for vifs and grant tables, `autoballoon`, `claim_mode`, CPU masks and `lockfile`. Unasked, none of them counts. They
+  count for `supervise` and `migrate-receive`, too, and not for what `serve` does for other programs.
+- A domain is named by its name, domid or uuid, and a CPU pool by its name or number. A number is never a name, as for
+  nearly all of xl: only `xl domid` takes any argument for a name, and `xl cpupool-list` tries the name first.
 - What loses data asks first: `destroy`, `block-detach --force`, `shutdown --all`, `xenstore rm` and the like. Where
   there is no terminal to ask on, as in a script, it does nothing, and the exit status is 7: `--yes` goes on.
 - dom0 is never paused, shut down or destroyed.
 - `save`, `restore`, `migrate` and `dump-core` show a bar if standard error is a terminal.
-- Ctrl-C cancels what runs, waits until it is undone, and says so; a second Ctrl-C does not wait.
+- Ctrl-C cancels what runs, and waits for its end. The message says "undone" where it was undone, as a create, a save or
+  a migration is; elsewhere it says what stays, as a guest that was asked to shut down. A second Ctrl-C does not wait.
 - Tables are for people, and their columns may change. `--json` is for programs: one document a call, or one a line
   where events follow each other. Keys may be added, and none is renamed or removed within a major version. The names in
   "JSON" are classes of the [reference](reference.md), and their fields are the keys. With `--json` a document has the
@@ -120,8 +124,16 @@ def statuses() -> dict[str, tuple[int, str]]:
 
 
 ARGUMENTS = """\
-Arguments differ in two places. `xl block-list`, `xl network-list` and the other lists of devices take several domains,
-and those here take one. `xl pci-detach` takes all that `pci-attach` does, and `pyxen pci-detach` an address."""
+Arguments differ in these places:
+
+- `xl block-list`, `xl network-list` and the other lists of devices take several domains, and those here take one.
+- `xl pci-detach` takes all that `pci-attach` does, and `pyxen pci-detach` an address.
+- `xl sched-rtds` sets nothing without `-v`, and needs `-p`, `-b` and `-e` together. Here, no `-v` means the domain's
+  own values, and what is left out stays.
+- `xl create --vncviewer` starts its viewer whether the guest has a screen or not. Here, a guest whose configuration has
+  none is not created.
+- `xl cpupool-create` prints what it makes, and `pyxen cpupool-create` does so with `--dryrun` only.
+- A word of `xl info NAME` that xl does not know prints nothing, and here it is an error."""
 
 
 def page() -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import builtins
 import inspect
 import sys
+import textwrap
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,7 +57,7 @@ def _paragraphs(kind: type[Error]) -> tuple[str, str]:
     text = inspect.cleandoc(kind.__doc__ or "").replace("``", "`")
     cause, _, rest = text.partition("\nAttributes:\n")
     items: list[str] = []
-    for line in inspect.cleandoc(rest.partition("\n\n")[0]).splitlines():
+    for line in textwrap.dedent(rest.partition("\n\n")[0]).splitlines():
         if line.startswith(" "):
             items[-1] += f" {line.strip()}"
         elif line:

@@ -15,7 +15,8 @@ ROOT = Path(__file__).resolve().parent.parent
 BACKENDS = ROOT / "src" / "pyxen" / "backends"
 
 BY_HAND = frozenset(
-    {"await_console", "claims", "close", "console", "features", "libvirt", "migrate_over", "name", "qmp_events"}
+    {"absolute", "await_console", "claims", "close", "console", "features", "libvirt", "migrate_over", "name"}
+    | {"qmp_events"}
     | {"receive_migration", "remove_orphans", "remus_over", "restore", "restore_over", "save_over", "subscribe"}
     | {"uri", "xenstore", "xenstore_domid"}
 )

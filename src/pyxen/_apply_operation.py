@@ -8,12 +8,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
-from pyxen._common.shortage import shortage
+from pyxen._common.own_thread import carry_out
 from pyxen._placement import placement_of
 from pyxen.applying import Applied, Plan, begin_step, failure, plan_of, running
 from pyxen.backends.base import Backend, DomainRef
 from pyxen.config import ConfigDiff, DomainConfig
-from pyxen.errors import Error, OperationCancelled, OperationFailed
+from pyxen.errors import Error, OperationCancelled
 from pyxen.features import Feature, lacking
 from pyxen.operation import Operation, describe
 
@@ -48,11 +48,7 @@ def begin_apply(
     operation: Operation[Applied] = Operation("apply", config.name)
     applying = _Applying(backend, create, handle, operation, timeout)
     work = partial(applying.run, config, dry_run=dry_run, persistent=persistent)
-    thread = threading.Thread(target=work, name="pyxen-apply", daemon=True)
-    operation.carried_by(applying.stop, thread, backend.completer)
-    with shortage(OperationFailed, "apply: cannot start a thread"):
-        thread.start()
-    return operation
+    return carry_out(operation, work, applying.stop, backend.completer)
 
 
 class _Applying:
@@ -79,16 +75,8 @@ class _Applying:
         if step is not None:
             step.cancel()
 
-    def run(self, config: DomainConfig, *, dry_run: bool, persistent: bool) -> None:
-        """Apply, and end the operation."""
-        try:
-            result = self._apply(config, dry_run=dry_run, persistent=persistent)
-        except BaseException as error:  # noqa: BLE001 (the caller of `result` gets every error)
-            self._operation.set_exception(error)
-        else:
-            self._operation.set_result(result)
-
-    def _apply(self, config: DomainConfig, *, dry_run: bool, persistent: bool) -> Applied:
+    def run(self, config: DomainConfig, *, dry_run: bool, persistent: bool) -> Applied:
+        """Apply."""
         info = running(self._backend, config)
         if info is None:
             made = None

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Self
 from uuid import UUID
 
+from pyxen._local import Local
 from pyxen.backends.base import Backend, DomainRef
 from pyxen.begin import DomainOperations
 from pyxen.operation import Calls
@@ -14,7 +15,7 @@ from pyxen.qmp import Qmp
 __all__ = ["DomainHandle"]
 
 
-class DomainHandle:
+class DomainHandle(Local):
     """The identity of a domain, and its way to the host."""
 
     __slots__ = ("_backend", "_calls", "_name", "_ref")

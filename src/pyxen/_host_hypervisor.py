@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pyxen._common.arguments import check_bools
+from pyxen._local import Local
 from pyxen.backends.base import Backend
 from pyxen.devicetree import DeviceTree
 from pyxen.flask import Flask
@@ -13,7 +15,7 @@ from pyxen.readers.log import LogReader, log_text
 __all__ = ["HostHypervisor"]
 
 
-class HostHypervisor:
+class HostHypervisor(Local):
     """The verbs of `Host` for Xen itself.
 
     Attributes:
@@ -45,6 +47,7 @@ class HostHypervisor:
             UnsupportedFeature: This backend does not see the log.
             OperationFailed: Xen refuses.
         """
+        check_bools("log", clear=clear)
         if clear:
             chunk = self._calls.change(lambda: self._backend.log(None, clear=True))
         else:

@@ -12,17 +12,20 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
 from uuid import UUID, uuid4
 
 from pyxen._apply_operation import begin_apply
 from pyxen._common.allow import check_allow
 from pyxen._common.arguments import (
+    AnyCpupool,
     AnyCpus,
     AnyFile,
+    check_bools,
     check_config,
     check_is,
     check_number,
+    cpupool_of,
     cpus_of,
     file_of,
     member,
@@ -46,7 +49,6 @@ from pyxen.features import Feature, lacking
 from pyxen.operation import Operation
 from pyxen.records.info import ENDS, UNPAUSED, AwaitedStateName, DomainInfo, DomainState, Trigger, TriggerName
 from pyxen.records.memory import DomainMemory
-from pyxen.records.scheduling import CpupoolKey, CpupoolRef
 from pyxen.remus import RemusOptions
 
 if TYPE_CHECKING:
@@ -76,23 +78,6 @@ D = TypeVar("D", bound=Part)
 V = TypeVar("V", bound=Device)
 
 
-@runtime_checkable
-class SomeCpupool(Protocol):
-    """What the handles of CPU pools of both APIs, and their snapshots, have in common."""
-
-    @property
-    def number(self) -> int:
-        """Its number."""
-
-    @property
-    def uuid(self) -> UUID | None:
-        """Its uuid."""
-
-
-AnyCpupool = str | int | SomeCpupool
-"""A CPU pool: its name, its number, a `Cpupool`, or a `CpupoolInfo`."""
-
-
 class HostOperations(CloneOperations[H]):
     """The verbs of a host that take time, reached as ``host.begin``. Each returns an `Operation` at once.
 
@@ -118,6 +103,7 @@ class HostOperations(CloneOperations[H]):
     ) -> Operation[H]:
         """Begin `Host.create`."""
         check_config(config, "create")
+        check_bools("create", paused=paused)
         config = honoured(self._backend, config)
         autoballoon = balloons(self._backend, autoballoon)
         create = partial(self._backend.create, paused=paused, autoballoon=autoballoon, timeout=timeout_of(timeout))
@@ -172,6 +158,7 @@ class HostOperations(CloneOperations[H]):
     ) -> Operation[Applied]:
         """Begin `Host.apply`. If it is cancelled, the step that runs is undone, and earlier ones stay."""
         check_config(config, "apply")
+        check_bools("apply", dry_run=dry_run, persistent=persistent)
         config.validate()
         return begin_apply(
             self._backend,
@@ -195,6 +182,7 @@ class HostOperations(CloneOperations[H]):
     ) -> Operation[H]:
         """Begin `Host.restore`."""
         check_allow(allow, "restore")
+        check_bools("restore", paused=paused)
         if config is not None:
             check_config(config, "restore")
             config = honoured(self._backend, config)
@@ -219,6 +207,7 @@ class HostOperations(CloneOperations[H]):
     ) -> Operation[H]:
         """Begin `Host.receive_migration`."""
         check_allow(allow, "receive_migration")
+        check_bools("receive_migration", remus=remus, paused=paused)
         operation = self._backend.receive_migration(
             read_fd,
             write_fd,
@@ -232,6 +221,7 @@ class HostOperations(CloneOperations[H]):
 
     def start(self, key: str | UUID, *, paused: bool = False, timeout: float | None = None) -> Operation[H]:
         """Begin `Host.start`. The name is looked up before this returns."""
+        check_bools("start", paused=paused)
         uuid = uuid_of_defined(self._backend, key)
         return self._made(self._backend.start(uuid, paused=paused, timeout=timeout_of(timeout)))
 
@@ -288,10 +278,12 @@ class DomainOperations(Generic[H]):
 
     def shutdown(self, *, wait: bool = True, fallback: bool = False, timeout: float | None = None) -> Operation[None]:
         """Begin `Domain.shutdown`."""
+        check_bools("shutdown", wait=wait, fallback=fallback)
         return self._on(self._backend.shutdown(self._ref, wait=wait, fallback=fallback, timeout=timeout_of(timeout)))
 
     def reboot(self, *, wait: bool = False, fallback: bool = False, timeout: float | None = None) -> Operation[None]:
         """Begin `Domain.reboot`."""
+        check_bools("reboot", wait=wait, fallback=fallback)
         return self._on(self._backend.reboot(self._ref, wait=wait, fallback=fallback, timeout=timeout_of(timeout)))
 
     def destroy(self, *, timeout: float | None = None) -> Operation[None]:
@@ -325,6 +317,7 @@ class DomainOperations(Generic[H]):
         """Begin `Domain.save`."""
         if config is not None:
             check_config(config, "save")
+        check_bools("save", checkpoint=checkpoint, leave_paused=leave_paused)
         file, timeout = file_of(path, "save"), timeout_of(timeout)
         how: dict[str, Any] = {"config": config, "checkpoint": checkpoint, "leave_paused": leave_paused}
         if isinstance(file, int):
@@ -342,6 +335,7 @@ class DomainOperations(Generic[H]):
         """Begin `Domain.migrate`."""
         if config is not None:
             check_config(config, "migrate")
+        check_bools("migrate", paused=paused)
         return self._on(
             self._backend.migrate(self._ref, destination, config=config, paused=paused, timeout=timeout_of(timeout))
         )
@@ -389,6 +383,7 @@ class DomainOperations(Generic[H]):
 
     def config(self, *, defaults: bool = False) -> Operation[DomainConfig]:
         """Begin `Domain.config`."""
+        check_bools("config", defaults=defaults)
         operation = self._on(self._backend.config(self._ref))
         return operation if defaults else operation.map(without_defaults)
 
@@ -426,6 +421,7 @@ class DomainOperations(Generic[H]):
 
     def detach(self, device: Part | str, *, force: bool = False, timeout: float | None = None) -> Operation[None]:
         """Begin `Domain.detach`."""
+        check_bools("detach", force=force)
         return self._on(self._backend.detach(self._ref, device, force=force, timeout=timeout_of(timeout)))
 
     def insert_cdrom(
@@ -466,6 +462,7 @@ class DomainOperations(Generic[H]):
     ) -> Operation[None]:
         """Begin `Domain.pin_vcpu`."""
         verb, number = "pin_vcpu", None if vcpu == "all" else vcpu
+        check_bools(verb, force=force)
         if number is not None:
             check_number(number, verb)
         hard, soft = _cpus(cpus, verb), _cpus(cpus_soft, verb)
@@ -495,7 +492,7 @@ class DomainOperations(Generic[H]):
 
     def set_cpupool(self, pool: AnyCpupool) -> Operation[None]:
         """Begin `Domain.set_cpupool`."""
-        return self._on(self._backend.set_cpupool(self._ref, _pool(pool, "set_cpupool")))
+        return self._on(self._backend.set_cpupool(self._ref, cpupool_of(pool, "set_cpupool")))
 
     def monitor_command(self, command: str, *, timeout: float | None = None) -> Operation[str]:
         """Begin `Domain.monitor_command`."""
@@ -518,6 +515,9 @@ class DomainOperations(Generic[H]):
         self, *, port: int | None = None, gfn: int | None = None, backend_domid: int = 0
     ) -> Operation[None]:
         """Begin `Domain.add_console`."""
+        said = [number for number in (port, gfn) if number is not None]
+        for number in (*said, backend_domid):
+            check_number(number, "add_console")
         return self._backend.add_console(self._ref, port=port, gfn=gfn, backend_domid=backend_domid)
 
 
@@ -539,6 +539,7 @@ class DeviceOperations(Generic[V]):
 
     def detach(self, key: DeviceKey, *, force: bool = False, timeout: float | None = None) -> Operation[None]:
         """Begin `LiveDevices.detach`."""
+        check_bools("detach", force=force)
         device = named_device(self._kind, key, "detach")
         return self._backend.detach(self._ref, device, force=force, timeout=timeout_of(timeout))
 
@@ -559,19 +560,6 @@ def _with_script(backend: Backend, options: RemusOptions | None) -> RemusOptions
 
 def _cpus(cpus: AnyCpus | None, verb: str) -> CpuSet | None:
     return None if cpus is None else cpus_of(cpus, verb)
-
-
-def _pool(pool: AnyCpupool, verb: str) -> CpupoolKey:
-    """Convert any accepted form to what identifies a CPU pool."""
-    if isinstance(pool, int) and not isinstance(pool, bool):
-        check_number(pool, verb)
-        return pool
-    if isinstance(pool, str):
-        return pool
-    if isinstance(pool, SomeCpupool):
-        return CpupoolRef(pool.number, pool.uuid)
-    given = type(pool).__name__
-    raise InvalidArgument(f"takes the name or the number of a CPU pool, or its handle, not {given}", operation=verb)
 
 
 def uuid_of_defined(backend: Backend, key: str | UUID) -> UUID:

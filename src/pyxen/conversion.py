@@ -97,8 +97,9 @@ def write(config: DomainConfig, to: Spelling) -> tuple[str, tuple[Loss, ...]]:
     codec = _codec(to)
     if to == "libvirt-xml":  # whose dumps only warns of some losses
         return codec.dumps(config, on_loss="ignore"), codec.losses(config)
+    lost: tuple[Loss, ...] = ()
     try:
-        written, lost = codec.dumps(config, on_loss="raise"), ()
+        written = codec.dumps(config, on_loss="raise")
     except LossyConversion as error:
         written, lost = codec.dumps(config, on_loss="ignore"), error.losses
     return str(written).rstrip("\n") + "\n", lost

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from pyxen._common.arguments import check_is
 from pyxen._common.cpupool_preconditions import find_pool
+from pyxen._local import Local
 from pyxen.backends.base import Backend
 from pyxen.begin import AnyCpus, cpus_of
 from pyxen.operation import Calls
@@ -15,7 +16,7 @@ from pyxen.records.scheduling import CpupoolInfo, CpupoolRef, PoolScheduler
 __all__ = ["Cpupool"]
 
 
-class Cpupool:
+class Cpupool(Local):
     """A CPU pool, returned by `Host.cpupools`: CPUs with a scheduler and domains of their own.
 
     A handle holds the pool's number and uuid, so it never refers to a later pool that reuses the number. Every method

@@ -44,7 +44,11 @@ class Domain(DomainDevices, DomainResources):
         self._calls.finish(self.begin.pause)
 
     def unpause(self) -> None:
-        """Let the vCPUs run again, as ``xl unpause``."""
+        """Let the vCPUs run again, as ``xl unpause``. A domain that was paused twice must be unpaused twice.
+
+        Raises:
+            InvalidState: The domain is not paused. libvirt takes that for success.
+        """
         self._calls.finish(self.begin.unpause)
 
     def shutdown(self, *, wait: bool = True, fallback: bool = False, timeout: float | None = None) -> None:

@@ -52,9 +52,14 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+import errno
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pyxen._printable import printable
+
+if TYPE_CHECKING:
+    from pyxen.applying import ApplyStep
+    from pyxen.losses import Loss
 
 __all__ = [
     "ApplyFailed",
@@ -115,9 +120,14 @@ class Error(Exception):
     `str` escapes control characters, because a name or a log line may come from a guest or a peer.
     """
 
+    _ERRNO: ClassVar[int | None] = None
+    """The ``errno`` of those that are an `OSError`: callers of the standard library look at it."""
+
     def __init__(self, message: str) -> None:
         super().__init__(message)
         self.message = message
+        if isinstance(self, OSError):
+            _set_errno(self, self._ERRNO)
 
     def __str__(self) -> str:
         return printable(self._text())
@@ -130,8 +140,12 @@ class Error(Exception):
         # Subclasses take more than a message, and OSError has its own __reduce__: pickle the attributes instead.
         attributes = dict(self.__dict__)
         if isinstance(self, OSError):
-            attributes["filename"] = self.filename  # not in __dict__: OSError keeps it in C
+            attributes |= {"errno": self.errno, "filename": self.filename}  # not in __dict__: OSError keeps them in C
         return _rebuild, (type(self), self.message, attributes)
+
+
+def _set_errno(error: OSError, number: int | None) -> None:
+    error.errno = number
 
 
 def _rebuild(cls: type[Error], message: str, attributes: dict[str, Any]) -> Error:
@@ -200,7 +214,7 @@ class LossyConversion(ConfigError):
         losses: The settings that would be lost, a tuple of `pyxen.Loss`.
     """
 
-    def __init__(self, message: str, *, losses: tuple[Any, ...] = ()) -> None:
+    def __init__(self, message: str, *, losses: tuple[Loss, ...] = ()) -> None:
         super().__init__(message)
         self.losses = losses
 
@@ -237,6 +251,8 @@ class NotOnXen(ConnectFailed):
 
 class NotPrivileged(ConnectFailed, PermissionError):
     """The machine runs on Xen, but this user may not control it."""
+
+    _ERRNO = errno.EACCES
 
 
 class HostClosed(Error, ValueError):
@@ -303,6 +319,8 @@ class NotFound(OperationFailed, LookupError):
 class FileMissing(OperationFailed, FileNotFoundError):
     """A file named by the configuration is not on the host: a kernel, a ramdisk, a disk image."""
 
+    _ERRNO = errno.ENOENT
+
 
 class InvalidArgument(OperationFailed, ValueError):
     """A value is not valid: pyxen refused it, or libxl did (``ERROR_INVAL``)."""
@@ -327,9 +345,13 @@ class NoGuestDriver(OperationFailed):
 class GuestTimeout(OperationFailed, TimeoutError):
     """The guest did not answer in time (``ERROR_GUEST_TIMEDOUT``)."""
 
+    _ERRNO = errno.ETIMEDOUT
+
 
 class OperationTimeout(OperationFailed, TimeoutError):
     """The timeout of the call expired, and its partial work was undone."""
+
+    _ERRNO = errno.ETIMEDOUT
 
 
 class OperationCancelled(OperationFailed):
@@ -384,9 +406,9 @@ class ApplyFailed(OperationFailed):
         domid: int | None = None,
         code: int | None = None,
         log: tuple[str, ...] = (),
-        done: tuple[Any, ...] = (),
-        failed: Any = None,
-        not_done: tuple[Any, ...] = (),
+        done: tuple[ApplyStep, ...] = (),
+        failed: ApplyStep | None = None,
+        not_done: tuple[ApplyStep, ...] = (),
     ) -> None:
         super().__init__(message, operation=operation, domain=domain, domid=domid, code=code, log=log)
         self.done = done
@@ -398,7 +420,8 @@ class CloneFailed(OperationFailed):
     """Some clones of `Host.clone` with ``partial=True`` failed. The others run.
 
     Attributes:
-        results: What became of each clone, in their order: its handle, or the exception that it failed with.
+        results: What became of each clone, in their order: its handle, or the exception that it failed with. In
+            an error that was pickled or copied, ``(domid, uuid, name)`` is in place of a handle.
     """
 
     def __init__(
@@ -414,6 +437,13 @@ class CloneFailed(OperationFailed):
     ) -> None:
         super().__init__(message, operation=operation, domain=domain, domid=domid, code=code, log=log)
         self.results = results
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        rebuild, (cls, message, attributes) = super().__reduce__()
+        attributes["results"] = tuple(
+            each if isinstance(each, Exception | tuple) else (each.domid, each.uuid, each.name) for each in self.results
+        )
+        return rebuild, (cls, message, attributes)
 
 
 class QmpError(OperationFailed):
@@ -487,6 +517,8 @@ class NodeNotFound(XenstoreError, LookupError):
 
 class XenstoreDenied(XenstoreError, PermissionError):
     """Xenstore does not allow this domain to do that (``EACCES``, ``EPERM``)."""
+
+    _ERRNO = errno.EACCES
 
 
 class XenstoreQuota(XenstoreError):

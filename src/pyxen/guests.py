@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import partial
 
-from pyxen._common.ready_names import is_ready_name
+from pyxen._common.arguments import check_bools
+from pyxen._common.ready_names import is_to_be_asked
 from pyxen._durations import timeout_of
 from pyxen.domain import Domain
 from pyxen.domains import Domains
 from pyxen.errors import DomainNotFound, Error
 from pyxen.operation import Operation
-from pyxen.records.info import ENDS, DomainInfo
+from pyxen.records.info import DomainInfo
 
 __all__ = ["Guests"]
 
@@ -47,6 +48,7 @@ class Guests(Domains):
             InvalidArgument: `timeout` is no number of seconds.
             UnsupportedFeature: This backend does not know `fallback`.
         """
+        check_bools("shutdown", wait=wait, fallback=fallback)
         timeout = timeout_of(timeout, operation="shutdown")
         return self._ask_all(lambda guest: guest.begin.shutdown(wait=wait, fallback=fallback, timeout=timeout))
 
@@ -67,12 +69,13 @@ class Guests(Domains):
             InvalidArgument: `timeout` is no number of seconds.
             UnsupportedFeature: This backend cannot reboot guests, or does not know `fallback`.
         """
+        check_bools("reboot", wait=wait, fallback=fallback)
         timeout = timeout_of(timeout, operation="reboot")
         return self._ask_all(lambda guest: guest.begin.reboot(wait=wait, fallback=fallback, timeout=timeout))
 
     def _ask_all(self, begin: Callable[[Domain], Operation[None]]) -> dict[Domain, Error]:
         """Begin an operation on each guest that runs, wait for all, and return those that failed."""
-        guests = self._calls.ask(lambda: [self._handle(info) for info in self._alive() if _is_to_be_asked(info)])
+        guests = self._calls.ask(lambda: [self._handle(info) for info in self._alive() if is_to_be_asked(info)])
         errors = self._calls.finish_each([partial(begin, guest) for guest in guests])
         failed = {guest: error for guest, error in zip(guests, errors, strict=True) if error is not None}
         return {guest: error for guest, error in failed.items() if not isinstance(error, DomainNotFound)}  # has ended
@@ -81,8 +84,3 @@ class Guests(Domains):
         guests = [info for info in super()._shown(infos) if info.domid != 0 and info.stubdomain_of is None]
         xenstore = self._backend.xenstore_domid() if guests else None
         return [info for info in guests if info.domid != xenstore]
-
-
-def _is_to_be_asked(info: DomainInfo) -> bool:
-    """Tell whether a guest has not ended, and is not kept ready by a pool: such a guest is paused and cannot answer."""
-    return info.state not in ENDS and not is_ready_name(info.name)

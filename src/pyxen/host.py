@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar, overload
 from uuid import UUID
 
-from pyxen._common.arguments import AnyFile, check_config, member
+from pyxen._common.arguments import AnyFile, check_bools, check_config, member
 from pyxen._host_copies import HostCopies
 from pyxen._lifetime import Lifetime
 from pyxen.applying import Applied
@@ -496,6 +496,8 @@ class Host(HostCopies):
             ValidationError: Settings contradict each other.
         """
         check_config(config, "define")
+        if autostart is not None:
+            check_bools("define", autostart=autostart)
         return self._calls.change(lambda: self._backend.define(config, autostart=autostart))
 
     def defined(self) -> Sequence[DefinedDomain]:

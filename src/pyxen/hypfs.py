@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 from collections.abc import Collection, Iterator
 
+from pyxen._common.arguments import check_bools
 from pyxen.backends.base import Backend
 from pyxen.errors import NotFound
 from pyxen.operation import Calls
@@ -59,6 +60,7 @@ class Hypfs(Collection[str]):
             InvalidArgument: It is not a directory, or not a path.
             UnsupportedFeature: This Xen has no hypfs.
         """
+        check_bools("hypfs", recursive=recursive)
         return self._calls.finish(lambda: self._backend.hypfs_list(path, recursive=recursive))
 
     def write(self, path: str, value: str | int | bool) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
-from pyxen._common.arguments import check_is, check_number, member
+from pyxen._common.arguments import check_bools, check_is, check_number, member
 from pyxen._durations import timeout_of
 from pyxen.backends.base import Backend
 from pyxen.config import CpuSet, Part
@@ -126,6 +126,8 @@ class LibvirtVerbs:
             InvalidState: The domain does not run, or is not defined.
             OperationTimeout: The timeout expired.
         """
+        if paused is not None:
+            check_bools("managed_save", paused=paused)
         key, seconds = _key(domain, "managed_save"), timeout_of(timeout, operation="managed_save")
         self._calls.finish(lambda: self._backend.libvirt().managed_save(key, paused=paused, timeout=seconds))
 
@@ -167,6 +169,7 @@ class LibvirtVerbs:
         """
         key = _key(domain, "metadata")
         check_is(str, uri, "metadata")
+        check_bools("metadata", config=config)
         return self._calls.ask(lambda: self._backend.libvirt().metadata(key, uri, config=config))
 
     def set_metadata(
@@ -196,6 +199,7 @@ class LibvirtVerbs:
         key = _key(domain, "set_metadata")
         for text in (uri, prefix, *(() if xml is None else (xml,))):
             check_is(str, text, "set_metadata")
+        check_bools("set_metadata", live=live, config=config)
         self._calls.change(
             lambda: self._backend.libvirt().set_metadata(key, uri, xml, prefix, live=live, config=config)
         )
@@ -221,6 +225,7 @@ class LibvirtVerbs:
             config: Look at the definition instead of the running domain.
         """
         key = _key(domain, "pinning")
+        check_bools("pinning", config=config)
         return self._calls.ask(lambda: self._backend.libvirt().pinning(key, config=config))
 
     def xml(self, domain: LibvirtDomainKey, *, config: bool = False) -> str:
@@ -231,6 +236,7 @@ class LibvirtVerbs:
             config: Return its definition instead of what runs, as ``virsh dumpxml --inactive``.
         """
         key = _key(domain, "xml")
+        check_bools("xml", config=config)
         return self._calls.ask(lambda: self._backend.libvirt().xml(key, config=config))
 
     def set_memory(
@@ -314,11 +320,13 @@ class LibvirtVerbs:
         """
         key, seconds = _key(domain, "migrate"), timeout_of(timeout, operation="migrate")
         check_is(str, uri, "migrate")
+        check_bools("migrate", tunnelled=tunnelled)
         self._calls.finish(lambda: self._backend.libvirt().migrate(key, uri, tunnelled=tunnelled, timeout=seconds))
 
 
 def _check_where(verb: str, *, live: bool, config: bool) -> None:
     """Check that a change is meant for the running domain, for its definition, or for both."""
+    check_bools(verb, live=live, config=config)
     if not (live or config):
         raise InvalidArgument("say live=True, config=True or both", operation=verb)
 

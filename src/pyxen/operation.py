@@ -265,7 +265,7 @@ class Operation(Future[T]):
                 self.exception()
             raise
 
-    def add_done_callback(self, fn: Callable[[Future[T]], object]) -> None:
+    def add_done_callback(self, fn: Callable[[Operation[T]], object]) -> None:
         """Call a function with the operation when it ends; at once if it has already ended.
 
         Args:
@@ -287,6 +287,14 @@ class Operation(Future[T]):
     def done(self) -> bool:
         """Tell whether it has ended."""
         return self._state == "FINISHED"  # read without the lock, which is held for ever in a child of a fork
+
+    def running(self) -> bool:
+        """Tell whether it has begun and has not ended."""
+        return has_begun(self) and not self.done()
+
+    def cancelled(self) -> bool:
+        """Return False: one that was cancelled fails with `OperationCancelled`, which `exception` returns."""
+        return False
 
     def _check_process(self) -> None:
         """Raise `HostClosed` in the child of a fork, where it never ends, unless it had ended before."""
@@ -365,7 +373,7 @@ class Operation(Future[T]):
         self._run.progress = Progress(what, percent)
 
 
-def _call(fn: Callable[[Future[Any]], object], operation: Future[Any]) -> None:
+def _call(fn: Callable[[Any], object], operation: Future[Any]) -> None:
     """Call a callback, and keep its exceptions away from the thread that completes operations."""
     try:
         check_answer(fn(operation), "callback", "add_done_callback")
@@ -472,7 +480,7 @@ def finish(
             operation = begin()
         if not may_wait(operation._run.completer):  # noqa: SLF001 (of this module's own class)
             operation.cancel()  # it needs another host, too, whose thread this is
-        return operation.wait()
+        return operation.result()
     except KeyboardInterrupt:
         for started in begun:
             started.cancel()

@@ -48,6 +48,9 @@ class RemusOptions:
         """Return what is wrong, or an empty string."""
         if not _is_interval(self.interval):
             return f"an interval of {shown_number(self.interval)} seconds is out of range: use 0.001 to {_LONGEST:.0f}"
+        for name in ("netbuf", "diskbuf", "allow_unsafe"):
+            if not isinstance(value := getattr(self, name), bool):
+                return f"{name}={shown_number(value)}: takes True or False"
         asked = {"netbuf=False": not self.netbuf, "diskbuf=False": not self.diskbuf}
         unsafe = ", ".join(name for name, is_asked in asked.items() if is_asked)
         if unsafe and not self.allow_unsafe:

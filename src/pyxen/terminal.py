@@ -10,7 +10,7 @@ import termios
 import threading
 import tty
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, TextIO
 
 from pyxen._common.arguments import check_is
 from pyxen._common.shortage import shortage
@@ -55,17 +55,18 @@ def attach_terminal(
         Whether the console ended; False if the user left.
 
     Raises:
-        InvalidArgument: `escape` is not one byte.
+        InvalidArgument: `escape` is not one byte; or this process has no standard input or output, and none is given.
         NotFound: The console hung up, and did not come back while its domain exists.
         OperationTimeout: The deadline of the stream has passed.
         OperationFailed: There is no descriptor or no thread for it.
     """
-    check_is(bytes, escape, "attach_terminal", ", as the byte that leaves")
-    if len(escape) != 1:
-        raise InvalidArgument("escape is one byte, such as b'\\x1d' for Ctrl-]", operation="attach_terminal")
-    keyboard = sys.stdin.fileno() if stdin is None else stdin
+    check_is(ConsoleStream, console, "attach_terminal", ": domain.console_stream() returns one")
     with contextlib.closing(console):
-        screen = _Screen(console, sys.stdout.fileno() if stdout is None else stdout)
+        check_is(bytes, escape, "attach_terminal", ", as the byte that leaves")
+        if len(escape) != 1:
+            raise InvalidArgument("escape is one byte, such as b'\\x1d' for Ctrl-]", operation="attach_terminal")
+        keyboard = _descriptor(sys.stdin, "stdin") if stdin is None else stdin
+        screen = _Screen(console, _descriptor(sys.stdout, "stdout") if stdout is None else stdout)
         try:
             with _raw(keyboard), screen:
                 left = _type(console, keyboard, screen.over, escape)
@@ -74,6 +75,21 @@ def attach_terminal(
     if screen.error is not None and not left:
         raise screen.error
     return not left
+
+
+def _descriptor(file: TextIO | None, name: str) -> int:
+    """Return the descriptor of one of this process's standard files.
+
+    Raises:
+        InvalidArgument: It has none: it was closed, or is replaced by something in memory.
+    """
+    try:
+        if file is not None:
+            return file.fileno()
+    except (AttributeError, OSError, ValueError):
+        pass
+    message = f"sys.{name} of this process has no descriptor: give one as {name}="
+    raise InvalidArgument(message, operation="attach_terminal")
 
 
 class _Screen:

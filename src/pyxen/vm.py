@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from pyxen._common.arguments import check_is
 from pyxen._durations import timeout_of
+from pyxen._local import Local
 from pyxen._printable import shown_number
 from pyxen.backends.base import Backend, DomainRef
 from pyxen.domain import Domain
@@ -15,7 +17,7 @@ from pyxen.records.info import DomainInfo, DomainState
 __all__ = ["Vm", "uuid_of_vm"]
 
 
-class Vm:
+class Vm(Local):
     """A virtual machine by its uuid, returned by `Host.vm`. It may run or not.
 
     Each start makes a new domain, with a new domid and the same uuid. A `Domain` is one of these; this handle finds
@@ -86,7 +88,10 @@ class Vm:
 
         Raises:
             OperationTimeout: It did not start in time.
+            InvalidArgument: `after` is no domain.
         """
+        if after is not None:
+            check_is(Domain, after, "wait_start", ", as after")
         ref = None if after is None else DomainRef(after.domid, after.uuid)
         info = self._calls.finish(lambda: self._backend.wait_start(self._uuid, ref, timeout=timeout_of(timeout)))
         return self._handle(info)

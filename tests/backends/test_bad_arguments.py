@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import pyxen
-from pyxen import DomainConfig, DomainNotFound, Host, InvalidArgument, NodePermissions, Scheduler
+from pyxen import DomainConfig, DomainNotFound, Host, InvalidArgument, NodePermissions, Scheduler, UnsupportedFeature
 from tests.backends.support import Make
 
 HUGE = 10**5000
@@ -31,9 +31,14 @@ WRONG: dict[str, Call] = {
     "a trigger for a truth": lambda _, domain: domain.send_trigger("nmi", vcpu=True),
     "a domain by a truth": lambda host, _: host.domains[True],
     "perhaps a domain by a truth": lambda host, _: host.guests.get(True),
+    "a console at a truth": lambda _, domain: domain.add_console(port=True, gfn=1),
+    "a console in half a frame": lambda _, domain: domain.add_console(port=1, gfn=1.5),
+    "a console of text": lambda _, domain: domain.add_console(port=1, gfn=1, backend_domid="0"),
+    "a console of nobody": lambda _, domain: domain.add_console(port=1, gfn=1, backend_domid=None),
     "a monitor's command that is a number": lambda _, domain: domain.monitor_command(5),
     "a shutdown of all in no time": lambda host, _: host.guests.shutdown_all(timeout=math.nan),
     "a reboot of all in a negative time": lambda host, _: host.guests.reboot_all(timeout=-1),
+    "a start after no domain": lambda host, domain: host.vm(domain.uuid).wait_start(after="web1"),  # type: ignore[arg-type]
     "a feature that there is not": lambda host, _: host.supports("teleport"),  # type: ignore[arg-type]
 }
 
@@ -49,6 +54,7 @@ NUMBERS: dict[str, Callable[[Host, Any, int], object]] = {
     "scheduler": lambda _, domain, number: domain.scheduler(vcpu=number),
     "set_scheduler": lambda _, domain, number: domain.set_scheduler(Scheduler(weight=number)),
     "console": lambda _, domain, number: domain.console(number=number),
+    "add_console": lambda _, domain, number: domain.add_console(port=number, gfn=1),
     "send_trigger": lambda _, domain, number: domain.send_trigger("nmi", vcpu=number),
     "set_node_affinity": lambda _, domain, number: domain.set_node_affinity([number]),
     "pool": lambda host, _, number: host.pool(DomainConfig("b", kernel="/k", memory=64), size=number),
@@ -68,6 +74,47 @@ NUMBERS: dict[str, Callable[[Host, Any, int], object]] = {
     "events of": lambda host, _, number: host.events(number),  # type: ignore[call-overload]
     "vm": lambda host, _, number: host.vm(number),  # type: ignore[arg-type]
 }
+
+BOOLS: dict[str, Callable[[Host, Any, Any], object]] = {
+    "create": lambda host, _, word: host.create(DomainConfig("b", kernel="/k", memory=64), paused=word),
+    "dom0's memory": lambda host, _, word: host.check_create(
+        DomainConfig("b", kernel="/k", memory=64), autoballoon=word
+    ),
+    "a dry run": lambda host, _, word: host.apply(DomainConfig("b", kernel="/k", memory=64), dry_run=word),
+    "what is kept": lambda host, _, word: host.apply(DomainConfig("b", kernel="/k", memory=64), persistent=word),
+    "restore": lambda host, _, word: host.restore("/x", paused=word),
+    "receive_migration": lambda host, _, word: host.receive_migration(0, 1, remus=word),
+    "start": lambda host, _, word: host.start("b", paused=word),
+    "clone": lambda host, _, word: host.clone("/x", 1, paused=word),
+    "some clones": lambda host, _, word: host.clone("/x", 1, partial=word),
+    "define": lambda host, _, word: host.define(DomainConfig("b", kernel="/k", memory=64), autostart=word),
+    "shutdown": lambda _, domain, word: domain.shutdown(wait=word),
+    "a shutdown by a button": lambda _, domain, word: domain.shutdown(wait=False, fallback=word),
+    "reboot": lambda _, domain, word: domain.reboot(wait=word),
+    "all": lambda host, _, word: host.guests.shutdown_all(wait=word),
+    "a reboot of all": lambda host, _, word: host.guests.reboot_all(fallback=word),
+    "save": lambda _, domain, word: domain.save("/x", checkpoint=word),
+    "a save that pauses": lambda _, domain, word: domain.save("/x", leave_paused=word),
+    "migrate": lambda _, domain, word: domain.migrate("memory:///b", paused=word),
+    "remus": lambda _, __, word: pyxen.RemusOptions(allow_unsafe=word),
+    "config": lambda _, domain, word: domain.config(defaults=word),
+    "detach": lambda _, domain, word: domain.detach("xvda", force=word),
+    "a disk": lambda _, domain, word: domain.disks.detach("xvda", force=word),
+    "pin_vcpu": lambda _, domain, word: domain.pin_vcpu(0, [0], force=word),
+    "log": lambda host, _, word: host.log(clear=word),
+    "follow_log": lambda host, _, word: host.follow_log(whole=word),
+    "hypfs": lambda host, _, word: host.hypfs.list(recursive=word),
+}
+"""What takes True or False, and would take any text for True."""
+
+
+@pytest.mark.parametrize("word", ["no", 5], ids=repr)
+@pytest.mark.parametrize("what", BOOLS)
+def test_a_word_is_not_taken_for_true(host: Host, make: Make, what: str, word: object) -> None:
+    domain = make("web1", paused=True)
+    with pytest.raises((InvalidArgument, UnsupportedFeature)):
+        BOOLS[what](host, domain, word)
+    assert [guest.name for guest in host.guests] == ["web1"]
 
 
 @pytest.mark.parametrize("what", WRONG)

@@ -198,6 +198,28 @@ def test_a_host_is_not_closed_in_a_callback(other: Host, make: Make) -> None:
 
 
 @pytest.mark.one_thread
+@pytest.mark.needs(Feature.SAVE)
+def test_a_function_that_allows_does_not_wait_for_its_host(other: Host, willing: Make, folder: str) -> None:
+    """What restores the domain waits for that function."""
+    saved = f"{folder}/saved"
+    willing().save(saved, timeout=SECONDS)
+    raised: list[BaseException | None] = []
+
+    def allow(config: pyxen.DomainConfig) -> bool:
+        for call in (other.close, lambda: other.create(config.replace(name="web2"))):
+            try:
+                call()
+            except RuntimeError as error:
+                raised.append(error)
+        return True
+
+    restored = other.restore(saved, paused=True, allow=allow, timeout=SECONDS)
+    assert len(raised) == 2
+    check_refused(raised)
+    assert restored.info().state is DomainState.PAUSED
+
+
+@pytest.mark.one_thread
 @pytest.mark.needs(Feature.POOL)
 def test_a_pool_in_a_callback(host: Host, other: Host, make: Make, config: Make) -> None:
     mine = other.domains[make("web1", paused=True).uuid]

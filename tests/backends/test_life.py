@@ -15,6 +15,7 @@ from pyxen import (
     Domain,
     DomainConfig,
     DomainExists,
+    DomainNotFound,
     DomainState,
     DomainType,
     FileMissing,
@@ -23,7 +24,6 @@ from pyxen import (
     InvalidState,
     NotEnoughMemory,
     NotFound,
-    OperationFailed,
     OperationTimeout,
     ShutdownReason,
     UnsupportedFeature,
@@ -73,7 +73,7 @@ def test_pauses_are_counted(host: Host, make: Make) -> None:
         assert domain.info().state is DomainState.PAUSED
         domain.unpause()
         assert domain.info().state in ALIVE
-        with pytest.raises(OperationFailed):
+        with pytest.raises(InvalidState, match=r"web1 is .*, not paused"):
             domain.unpause()
         assert domain.info().state in ALIVE
 
@@ -331,6 +331,21 @@ def test_a_guest_that_does_not_listen(host: Host, make: Make) -> None:
     with supporting(host, Feature.REBOOT), pytest.raises(OperationTimeout):
         domain.reboot(wait=True, timeout=0.3)
     assert domain.info().state in ALIVE
+    with supporting(host, Feature.SUSPEND, Feature.XENSTORE):
+        with pytest.raises(OperationTimeout):
+            domain.suspend(timeout=0.3)
+        assert host.xenstore.read(f"{domain.xenstore_path}/control/shutdown") == ""  # nobody asks for it any more
+
+
+def test_a_guest_that_is_destroyed_instead_of_suspended(host: Host, make: Make) -> None:
+    if differs(host, "deaf"):
+        return
+    domain = make("web1", cmdline="ignore")
+    with supporting(host, Feature.SUSPEND):
+        suspending = domain.begin.suspend(timeout=SECONDS)
+        domain.destroy()
+        with pytest.raises(DomainNotFound):
+            suspending.result(SECONDS)
 
 
 def test_wait_for_a_state(make: Make) -> None:
@@ -413,8 +428,12 @@ def test_preserve(host: Host, make: Make) -> None:
         with pytest.raises(InvalidState, match="has not ended"):
             make("web2").preserve("-old")
         domain.wait(timeout=SECONDS)
+        if host.supports(Feature.USERDATA):
+            domain.set_userdata("mine", b"of the guest")
         old = domain.preserve("-old")
         assert old.info().name == "web1-old"
+        if host.supports(Feature.USERDATA):
+            assert old.userdata("mine") == b"of the guest"
         assert old.uuid != domain.uuid
         assert domain not in host.domains
         make("web1", uuid=domain.uuid, paused=True)

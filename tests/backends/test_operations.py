@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+from typing import Any
 
 import pytest
 
 import pyxen
-from pyxen import DomainConfig, DomainExists, DomainNotFound, Host, OperationCancelled, OperationTimeout
+from pyxen import DomainConfig, DomainExists, DomainNotFound, Host, Operation, OperationCancelled, OperationTimeout
 from tests.backends.differences import differs
 from tests.backends.support import SECONDS, Make, wait_until
 
@@ -73,6 +74,31 @@ def test_close_stops_what_runs(uri: str, host: Host, make: Make) -> None:
     with pytest.raises(OperationCancelled, match="closed"):
         waiting.result(SECONDS)
     assert "web1" in host.domains
+
+
+@pytest.mark.parametrize("verb", ["create", "apply"])
+def test_ctrl_c_while_it_is_begun(host: Host, config: Make, monkeypatch: pytest.MonkeyPatch, verb: str) -> None:
+    """It comes when the operation can be stopped already, and before anything carries it out: nobody waits for ever."""
+    carried_by = Operation.carried_by
+    caught: list[BaseException] = []
+
+    def interrupted(operation: Operation[Any], *arguments: Any) -> None:
+        carried_by(operation, *arguments)
+        if threading.current_thread() is caller:
+            raise KeyboardInterrupt
+
+    def begin() -> None:
+        try:
+            getattr(host, verb)(config("web1"))
+        except BaseException as error:  # noqa: BLE001 (it is looked at below)
+            caught.append(error)
+
+    caller = threading.Thread(target=begin, daemon=True)
+    monkeypatch.setattr(Operation, "carried_by", interrupted)
+    caller.start()
+    caller.join(SECONDS)
+    assert [type(error) for error in caught] == [KeyboardInterrupt]
+    wait_until(lambda: host.domains.get("web1") is None)
 
 
 def test_many_at_once(host: Host, config: Make) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pytest
@@ -83,6 +84,9 @@ def test_a_taker_that_fails(host: Host, config: Make, make: Make) -> None:
         for wrong in ({"disks": ["phy:/dev/null"]}, {"vifs": Vif()}, {"memory": "8"}, {"timeout": -1}):
             with pytest.raises(InvalidArgument):
                 pool.take("web2", **wrong)
+        for amount in (float("nan"), float("inf"), -5, 0, 1 << 40, 1 << 20):
+            with pytest.raises((InvalidArgument, ValidationError)):
+                pool.take("web2", memory=amount)
         assert ready_guests(host) == [ready]  # it was not touched
         with pytest.raises(FileMissing):
             pool.take("web2", disks=[Disk("/nowhere/disk", vdev="xvda")])
@@ -141,6 +145,17 @@ def test_a_pool_is_closed_while_it_is_filled(host: Host, config: Make) -> None:
         pool = other.pool(config("web"), size=2, timeout=SECONDS)
     assert ready_guests(host) == []  # closing the host closed it
     assert "closed" in repr(pool)
+
+
+@needs_pool
+def test_every_close_waits_until_the_guests_are_gone(host: Host, config: Make) -> None:
+    pool = host.pool(config("web"), size=2, timeout=SECONDS)
+    pool.wait(timeout=SECONDS)
+    closing = pool.begin.close()
+    pool.close()
+    assert ready_guests(host) == []
+    closing.result(SECONDS)
+    pool.close()
 
 
 @needs_pool
@@ -241,3 +256,13 @@ def _with_missing_bridge(name: str) -> Any:
         return config.replace(vifs=[Vif(bridge="nowhere")]) if config.name == name else config
 
     return change
+
+
+@needs_clone
+@pytest.mark.parametrize("verb", ["clone", "pool"])
+def test_a_saved_guest_that_is_not_there(host: Host, folder: str, verb: str) -> None:
+    path = os.path.join(folder, "nothing.save")
+    call = partial(host.clone, path) if verb == "clone" else partial(host.pool, saved=path)
+    with pytest.raises(FileMissing, match=f"^{verb}: no such file on the host: {path}$") as caught:
+        call(timeout=SECONDS)
+    assert (caught.value.operation, caught.value.domain, caught.value.filename) == (verb, None, path)

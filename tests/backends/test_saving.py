@@ -73,7 +73,7 @@ def test_save_and_restore(host: Host, willing: Guest, files: Files, folder: str)
         again = host.restore(file, paused=True, timeout=120)
         assert (again.info().name, again.uuid) == (name, uuid)
         assert again.info().state is DomainState.PAUSED
-        with pytest.raises(DomainExists):
+        with pytest.raises(DomainExists, match=r"destroy it, or restore with|already exists"):
             host.restore(file)
         if differs(host, "moved"):
             return
@@ -148,6 +148,7 @@ def test_what_is_no_saved_domain(host: Host, files: Files, folder: str) -> None:
         with pytest.raises(FileMissing) as missing:
             host.restore(f"{folder}/file")
         assert missing.value.filename == f"{folder}/file"
+        assert (missing.value.operation, missing.value.domain) == ("restore", None)
         files.zeros(f"{folder}/file", 1000)
         with pytest.raises(ParseError):
             host.restore(f"{folder}/file")

@@ -220,6 +220,8 @@ def hvm(prober: Prober) -> None:
     config = prober.tiny("full", "hvm", memory=32, disks=[disk, drive], boot="c")
     domain = prober.create(config)
     prober.do(domain, *_LOOKS, as_="hvm")
+    nodes = (f"{domain.xenstore_path}/memory/{name}" for name in ("target", "videoram", "static-max"))
+    prober.ask(prober.host.xenstore, *(c("read", node) for node in nodes))
     prober.do(domain, *map(c, ("shutdown", "reboot", "console")), as_="hvm")
     prober.do(
         domain,

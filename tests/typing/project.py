@@ -122,6 +122,20 @@ def look(host: Host) -> None:
     assert_type(host.defined(), Sequence[pyxen.DefinedDomain])
 
 
+def saved(operation: Operation[None]) -> None:
+    """Say what has become of a save."""
+    print(operation.verb, operation.exception())
+
+
+def refused(error: pyxen.LossyConversion | pyxen.ApplyFailed) -> None:
+    """Look at what an error says."""
+    if isinstance(error, pyxen.ApplyFailed):
+        assert_type(error.done, tuple[pyxen.ApplyStep, ...])
+        assert_type(error.failed, pyxen.ApplyStep | None)
+    else:
+        assert_type(error.losses, tuple[Loss, ...])
+
+
 def run(host: Host, config: DomainConfig) -> None:
     """Create a domain, and do this and that to it."""
     web = host.create(config, timeout=60)
@@ -133,6 +147,7 @@ def run(host: Host, config: DomainConfig) -> None:
     assert_type(host.clone("/srv/web1.save", 2), list[Domain])
     assert_type(web.wait("shutdown", "crashed", timeout=5), DomainInfo | None)
     assert_type(web.wait(DomainState.PAUSED), DomainInfo | None)
+    web.begin.save("/srv/web1.save").add_done_callback(saved)
     web.send_trigger("power")
     web.send_trigger(Trigger.NMI, vcpu=1)
     disk = web.attach(Disk("/srv/data.qcow2", vdev="xvdb", format="qcow2"))
@@ -217,6 +232,7 @@ async def awaited(config: DomainConfig) -> None:
         assert_type(xen, pyxen.aio.Host)
         web = await xen.create(config)
         assert_type(web, pyxen.aio.Domain)
+        assert_type(await pyxen.aio.storage.volume_groups(), tuple[pyxen.aio.storage.VolumeGroupInfo, ...])
         assert_type(await web.info(), DomainInfo)
         assert_type(await xen.list(), list[DomainInfo])
         assert_type(await xen.domains.get("web1"), pyxen.aio.Domain | None)

@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import headers
@@ -98,6 +99,47 @@ def test_the_worker_finds_libraries_where_pythons_own_extensions_do(
     assert "[/opt/one:/opt/two:/opt/three:/opt/four]" in seen
 
 
+# What was compiled before
+
+
+def copy_sources(folder: Path) -> Path:
+    """Make a folder with the sources, without what is compiled, and return it."""
+    source = folder / "source"
+    source.mkdir()
+    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE", "MANIFEST.in"):
+        shutil.copy(ROOT / name, source)
+    ignored = shutil.ignore_patterns("*.so", "pyxen-worker-*", "*.egg-info", "__pycache__")
+    for name in ("src", "cffi_build"):
+        shutil.copytree(ROOT / name, source / name, ignore=ignored)
+    return source
+
+
+@pytest.mark.parametrize("kind", ["editable", "wheel"])
+def test_what_was_compiled_before_is_taken(tmp_path: Path, kind: str) -> None:
+    source, compiled, out = copy_sources(tmp_path), tmp_path / "compiled", tmp_path / "out"
+    compiled.mkdir()
+    (compiled / "_xenlight_98_1.abi3.so").write_bytes(b"a module")
+    (compiled / "pyxen-worker-98.1").write_bytes(b"a program")
+    (compiled / "pyxen-worker-98.1").chmod(0o644)  # an archive has lost its right to run
+    build = f"import setuptools.build_meta as backend; backend.build_{kind}({str(out)!r})"
+    environment = {**os.environ, "PYXEN_XENLIGHT": str(compiled)}
+    command = [sys.executable, "-c", build]
+    done = subprocess.run(
+        command, cwd=source, check=False, capture_output=True, text=True, env=environment, timeout=600
+    )
+    assert done.returncode == 0, done.stderr
+    folder = "pyxen/backends/xenlight/libxl"
+    if kind == "editable":
+        found = source / "src" / folder
+        assert (found / "_xenlight_98_1.abi3.so").read_bytes() == b"a module"
+        assert os.access(found / "pyxen-worker-98.1", os.X_OK)
+        return
+    (wheel,) = out.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        assert archive.read(f"{folder}/_xenlight_98_1.abi3.so") == b"a module"
+        assert archive.getinfo(f"{folder}/pyxen-worker-98.1").external_attr >> 16 & 0o111 == 0o111
+
+
 # pip keeps the wheel that it built without headers
 
 
@@ -106,13 +148,7 @@ class Pip:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        source = folder / "source"
-        source.mkdir()
-        for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE", "MANIFEST.in"):
-            shutil.copy(ROOT / name, source)
-        ignored = shutil.ignore_patterns("*.so", "*.egg-info", "__pycache__")
-        for name in ("src", "cffi_build"):
-            shutil.copytree(ROOT / name, source / name, ignore=ignored)
+        source = copy_sources(folder)
         index = folder / "simple" / "pyxen"
         index.mkdir(parents=True)
         build = f"import setuptools.build_meta as backend; backend.build_sdist({str(index)!r})"

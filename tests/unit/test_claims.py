@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -167,3 +168,60 @@ def test_a_search_that_holds_the_new_lock_is_not_waited_for(tmp_path: Path, monk
     assert left(tmp_path) == []
     claims.close()
     assert left(tmp_path) == [ONE]
+
+
+def test_one_that_vanishes_hides_no_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another program ends its pool while somebody looks."""
+    for name in ("a", "b"):
+        folder = tmp_path / f"{name}.claims"
+        folder.mkdir()
+        (folder / "lock").touch()
+        (folder / str(UUID(int=1))).touch()
+    scan = os.scandir
+
+    def meanwhile(path: str) -> list[os.DirEntry[str]]:
+        entries = list(scan(path))
+        (tmp_path / "b.claims").rename(tmp_path / "gone")
+        return entries
+
+    monkeypatch.setattr(os, "scandir", meanwhile)
+    with abandoned(str(tmp_path)) as found:
+        assert [len(one.claims) for one in found] == [1]
+
+
+def test_all_claims_are_dropped_in_one_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    claims = Claims(str(tmp_path))
+    for number in range(3):
+        claims.add(Claim(UUID(int=number)))
+    before = sorted(next(tmp_path.iterdir()).iterdir())
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rename", _read_only)
+        patch.setattr(os, "unlink", _read_only)
+        with pytest.raises(OperationFailed, match="Read-only"):
+            claims.drop_all()
+        with pytest.raises(OperationFailed, match="Read-only"):
+            claims.drop(UUID(int=1))
+    assert sorted(next(tmp_path.iterdir()).iterdir()) == before
+    claims.drop_all()
+    assert list(tmp_path.iterdir()) == []
+    claims.add(Claim(UUID(int=7)))  # the set can be used again
+    claims.close()
+    with abandoned(str(tmp_path)) as found:
+        assert [claim.uuid for one in found for claim in one.claims] == [UUID(int=7)]
+
+
+def _read_only(*_: object) -> None:
+    raise OSError(errno.EROFS, "Read-only file system")
+
+
+def test_what_a_process_that_was_killed_had_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is nobody's, and the next search removes what is left of it."""
+    claims = Claims(str(tmp_path))
+    claims.add(Claim(UUID(int=1)))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "listdir", _read_only)
+        claims.drop_all()
+    assert len(list(tmp_path.iterdir())) == 1
+    with abandoned(str(tmp_path)) as found:
+        assert list(found) == []
+    assert list(tmp_path.iterdir()) == []

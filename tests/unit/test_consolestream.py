@@ -257,6 +257,8 @@ def test_a_guest_that_does_not_read(terminal: Terminal) -> None:
         with pytest.raises(OperationTimeout, match=r"the guest took \d+ of 1000000 bytes"):
             stream.write(b"x" * 1_000_000, timeout=SOON)
         assert stream.write_some(b"x") == 0
+        with pytest.raises(InvalidArgument, match="text that is UTF-8"):
+            stream.write("\ud800")
         with pytest.raises(InvalidArgument, match="bytes or text"):
             stream.write(7)  # type: ignore[arg-type]  # on purpose
         assert stream.write_some(b"") == 0

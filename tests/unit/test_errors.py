@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import copy
+import errno
 import inspect
 import pickle
 import re
@@ -11,7 +12,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from pyxen import errors
+from pyxen import DomainConfig, Loss, errors
+from pyxen.testing import FakeHost
 
 CLASSES = [getattr(errors, name) for name in errors.__all__]
 
@@ -57,7 +59,7 @@ def examples() -> list[errors.Error]:
         *found,
         errors.ParseError("no", line=3, column=7, source="web1.cfg", path="disk"),
         errors.ValidationError("no", path="memory", problems=("memory: too much", "vcpus: none")),
-        errors.LossyConversion("no", losses=("anything",)),
+        errors.LossyConversion("no", losses=(Loss("vtpm", "", "XML cannot say it"),)),
         errors.UnsupportedFeature("no", feature="x", backend="xenlight (Xen 4.17)"),
     ]
 
@@ -91,6 +93,39 @@ def test_a_failure_tells_what_it_was_about_and_what_libxl_said() -> None:
     assert str(errors.OperationFailed("no", domain=0)) == "0: no"
     with pytest.raises(LookupError):
         raise error
+
+
+@pytest.mark.parametrize(
+    ("cls", "code"),
+    [
+        (errors.FileMissing, errno.ENOENT),
+        (errors.NotPrivileged, errno.EACCES),
+        (errors.XenstoreDenied, errno.EACCES),
+        (errors.OperationTimeout, errno.ETIMEDOUT),
+        (errors.GuestTimeout, errno.ETIMEDOUT),
+        (errors.ConnectFailed, None),
+    ],
+)
+def test_an_os_error_has_the_number_that_fits(cls: type[errors.Error], code: int | None) -> None:
+    error = cls("no")
+    assert isinstance(error, OSError)
+    assert (error.errno, str(error)) == (code, "no")
+    error.errno = errno.EPERM
+    again = pickled(error)
+    assert isinstance(again, OSError)
+    assert again.errno == errno.EPERM
+
+
+def test_some_clones_that_failed_are_told_in_another_process() -> None:
+    with FakeHost() as host:
+        made = host.create(DomainConfig("web1", type="pvh", kernel="/k", memory=16))
+        error = errors.CloneFailed("one failed", results=(made, errors.NotEnoughMemory("no")))
+        again = pickled(error)
+    assert isinstance(again, errors.CloneFailed)
+    assert again.results[0] == (made.domid, made.uuid, "web1")
+    assert isinstance(again.results[1], errors.NotEnoughMemory)
+    assert error.results[0] is made
+    assert isinstance(pickled(again), errors.CloneFailed)
 
 
 def test_a_missing_file_is_named_as_an_os_error_names_it() -> None:

@@ -96,6 +96,18 @@ def test_type_checkers_see_the_same_names() -> None:
             assert getattr(pyxen, alias.name) is getattr(importlib.import_module(node.module or ""), alias.name)
 
 
+@pytest.mark.parametrize("name", ["autostart", "bridges", "doctor", "images", "storage"])
+def test_modules_for_asyncio_need_no_import_of_their_own(name: str) -> None:
+    code = f"import pyxen; assert '{name}' in dir(pyxen.aio); print(pyxen.aio.{name}.__name__)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == f"pyxen.aio.{name}\n"
+
+
+def test_asyncio_has_no_other_names() -> None:
+    with pytest.raises(AttributeError, match=r"module 'pyxen\.aio' has no attribute 'storrage'"):
+        getattr(pyxen.aio, "storrage")  # noqa: B009 (mypy would see it)
+
+
 def test_every_submodule_of_use_is_declared() -> None:
     modules = {path.stem for path in Path(pyxen.__file__).parent.iterdir() if (path / "__init__.py").exists()}
     assert modules - {

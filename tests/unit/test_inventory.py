@@ -109,6 +109,9 @@ def test_what_is_no_file_is_refused_at_once(tmp_path: Path) -> None:
     for name, kind in kinds.items():
         with pytest.raises(kind, match=r"not a regular file|there is no file"):
             Hosts.load(tmp_path / name)
+    with pytest.raises(FileMissing) as caught:
+        Hosts.load(tmp_path / "no")
+    assert caught.value.filename == str(tmp_path / "no")
 
 
 def test_a_huge_file_is_not_read(tmp_path: Path) -> None:

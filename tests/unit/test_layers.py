@@ -73,7 +73,7 @@ LAYERS = (
     {"operation"},
     {"_durations", "_functions", "_interpreter"},
     {"_asyncio", "errors", "units"},
-    {"_homes", "_printable"},
+    {"_homes", "_local", "_printable"},
 )
 """The modules and packages of pyxen, from the top down. One may import what stands in a lower row."""
 
@@ -90,6 +90,9 @@ XENLIGHT_LAYERS = (
 
 NEIGHBOURS = LAYERS[7] | LAYERS[-5]
 """Those that may also import from their own row; codecs, backends and what stands lowest know nothing of each other."""
+
+FOR_CHECKERS = {"pyxen.aio", "pyxen.errors"}
+"""What imports from above for type checkers only: modules that are loaded when first used, the types of attributes."""
 
 
 def module_name(path: Path) -> str:
@@ -118,6 +121,8 @@ def modules_imported(module: str, *, at_start: bool = False) -> set[str]:
     """Return the modules of pyxen that one imports: all of them, or only those loaded with it."""
     path = SOURCES[module]
     tree = ast.parse(path.read_text())
+    if module in FOR_CHECKERS:
+        tree.body = [node for node in tree.body if ast.unparse(getattr(node, "test", node)) != "TYPE_CHECKING"]
     if at_start:
         tree.body = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
     found = set()

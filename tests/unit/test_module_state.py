@@ -34,6 +34,7 @@ RIGHT: Final = {
     "pyxen.backends.libvirt.unanswered._unmet": "the child forgets all",
     "pyxen.backends.xenlight.libxl.marshal._RECENT": "results that hold in every process, without a lock",
     "pyxen.backends.xenlight.operations.names._RESERVED": "the child forgets all",
+    "pyxen.backends.xenlight.operations.passthrough._GIVEN": "the child forgets all",
     "pyxen.backends.xenlight.operations.threaded_operations._ALL": "they close nothing in another process than theirs",
     "pyxen.backends.xenlight.xenstore.connection._CHANNELS": "the child closes each",
     "pyxen.config.base._FIELDS": "results that hold in every process, without a lock",

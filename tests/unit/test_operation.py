@@ -49,6 +49,24 @@ def _functions(frame: FrameType | None) -> Iterator[str]:
         frame = frame.f_back
 
 
+def test_whether_it_runs() -> None:
+    operation = Operation[str]("create", "web1")
+    assert not operation.running()  # nothing carries it out yet
+    worker = Worker(operation)
+    until(operation.running, "it does not run")
+    worker.finish.set()
+    operation.wait()
+    assert not operation.running()
+
+
+def test_one_that_was_cancelled_has_an_exception() -> None:
+    operation = Operation[str]("create", "web1")
+    Worker(operation)
+    assert operation.cancel()
+    assert isinstance(operation.exception(30), OperationCancelled)
+    assert (operation.running(), operation.cancelled(), operation.done()) == (False, False, True)
+
+
 def test_the_result_comes() -> None:
     operation = Operation[str]("create", "web1")
     worker = Worker(operation)
@@ -109,7 +127,7 @@ def test_it_is_a_future() -> None:
     operations = [Operation[str]("create", name) for name in ("a", "b")]
     called: list[str | int | None] = []
     for operation in operations:
-        operation.add_done_callback(lambda op: called.append(op.subject if isinstance(op, Operation) else None))
+        operation.add_done_callback(lambda op: called.append(op.subject))
         Worker(operation).finish.set()
     done, waiting = concurrent.futures.wait(operations, timeout=30)
     assert done == set(operations)
@@ -150,6 +168,23 @@ def test_a_second_ctrl_c_does_not_wait() -> None:
     assert worker.stops == ["cancelled"]
     worker.undone.set()
     assert isinstance(operation.exception(5), OperationCancelled)
+
+
+def test_a_second_ctrl_c_does_not_wait_for_what_was_begun_and_awaited_at_once() -> None:
+    workers: list[Worker] = []
+
+    def begin() -> Operation[str]:
+        operation = Operation[str]("create", "web1")
+        workers.append(Worker(operation, slow=True))
+        threading.Timer(10, workers[0].undone.set).start()  # so that it fails, and does not hang
+        ctrl_c_when_it_waits(times=2)
+        return operation
+
+    with pytest.raises(KeyboardInterrupt):
+        finish(begin)
+    assert not workers[0].operation.done()
+    workers[0].undone.set()
+    assert isinstance(workers[0].operation.exception(5), OperationCancelled)
 
 
 def test_ctrl_c_after_the_end_changes_nothing() -> None:

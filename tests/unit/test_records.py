@@ -31,6 +31,7 @@ from pyxen import (
 )
 from pyxen._durations import LONGEST_WAIT, bounded
 from pyxen.records.base import OfDomain, Record
+from pyxen.records.qmp_event import QmpEvent
 from pyxen.testing import FakeHost
 from tests.unit.infos import domain_info
 
@@ -100,6 +101,12 @@ def test_a_handle_changes_nothing_else(record: OfDomain) -> None:
         _ = plain.domain
     with pytest.raises(NotFound, match="does not come from a host"):
         _ = dataclasses.replace(attached).domain
+
+
+def test_events_of_qemu_can_be_in_a_set() -> None:
+    event = QmpEvent("RESET", {"guest": True}, NOW)
+    assert hash(event) == hash(dataclasses.replace(event))
+    assert event != dataclasses.replace(event, data={})
 
 
 def test_what_is_lost_is_about_no_domain() -> None:

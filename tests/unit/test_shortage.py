@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from pyxen import DomainConfig, Hosts
+from pyxen._common.shortage import REMEDY, shortage
 from pyxen.errors import OperationFailed
 from pyxen.testing import FakeHost
 
@@ -55,3 +57,30 @@ def test_no_thread_for_one_of_several_hosts(no_more: Callable[[str], None], monk
         answers = hosts.each(lambda host: host.uri)
         monkeypatch.undo()
         assert isinstance(answers["one"].error, OperationFailed)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.EMFILE, "Too many open files"),
+        BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable"),  # of a fork
+        MemoryError(),
+        RuntimeError("can't start new thread"),
+    ],
+    ids=repr,
+)
+def test_the_remedy_of_a_shortage(error: Exception) -> None:
+    with pytest.raises(OperationFailed, match="may have no more descriptors") as caught, shortage(OperationFailed, "x"):
+        raise error
+    assert str(caught.value).endswith(REMEDY)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [FileNotFoundError(errno.ENOENT, "No such file", "/bin/no"), RuntimeError("dictionary changed size")],
+    ids=repr,
+)
+def test_what_is_no_shortage_is_not_called_one(error: Exception) -> None:
+    with pytest.raises(OperationFailed) as caught, shortage(OperationFailed, "cannot look"):
+        raise error
+    assert str(caught.value) == f"cannot look: {error}"

@@ -13,6 +13,7 @@ import pyxen.aio
 from pyxen import Domain, DomainConfig, DomainNotFound, InvalidState
 from pyxen._common import sparing
 from pyxen._common.sparing import NOT_TO_DOM0, XENSTORE_DOMID, check_spared, domid_of, own_uuid
+from pyxen.backends.remote.client import Client
 from pyxen.backends.remote.verbs import VERBS
 from pyxen.backends.virt_calls import LibvirtCalls
 from pyxen.serve.policy import LOOKS
@@ -123,6 +124,22 @@ def test_the_domain_of_xenstored_on_a_host_that_is_served() -> None:
     with served("memory:///xenstored") as found:
         _, web = store_and_web(found.there)
         check_spares(found.host.domains["store"], web, found.host)
+
+
+def test_a_host_that_is_served_is_asked_for_it_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    ask = Client.ask
+
+    def noted(self: Client, name: str, **arguments: object) -> object:
+        asked.append(name)
+        return ask(self, name, **arguments)
+
+    monkeypatch.setattr(Client, "ask", noted)
+    with served("memory:///once") as found:
+        store_and_web(found.there)
+        assert [guest.name for guest in found.host.guests] == ["web"]
+        assert found.host.guests["web"].name == "web"
+    assert asked.count("xenstore_domid") == 1
 
 
 def test_the_domain_of_xenstored_on_an_older_server(monkeypatch: pytest.MonkeyPatch) -> None:

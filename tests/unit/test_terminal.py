@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pty
+import sys
 import termios
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 import pyxen
 from pyxen import Domain, DomainConfig, attach_terminal
-from pyxen.errors import InvalidArgument, OperationTimeout
+from pyxen.errors import HostClosed, InvalidArgument, OperationTimeout
 from pyxen.testing import FakeHost
 from tests.waiting import until
 
@@ -129,3 +132,22 @@ def test_the_keyboard_ends(fake: FakeHost) -> None:
     with open(os.devnull, "wb") as nothing:
         assert attach_terminal(fake.create(CONFIG).console_stream(), stdin=ours, stdout=nothing.fileno()) is False
     os.close(ours)
+
+
+@pytest.mark.parametrize("name", ["stdin", "stdout"])
+@pytest.mark.parametrize("file", [None, io.StringIO("typed")], ids=["closed", "in memory"])
+def test_a_process_without_a_terminal(
+    fake: FakeHost, monkeypatch: pytest.MonkeyPatch, name: str, file: io.StringIO | None
+) -> None:
+    stream = fake.create(CONFIG).console_stream()
+    monkeypatch.setattr(sys, name, file)
+    other: dict[str, Any] = {{"stdin": "stdout", "stdout": "stdin"}[name]: 0}
+    with pytest.raises(InvalidArgument, match=f"sys.{name} of this process has no descriptor: give one as {name}="):
+        attach_terminal(stream, **other)
+    with pytest.raises(HostClosed):
+        stream.read()
+
+
+def test_what_is_no_console(fake: FakeHost) -> None:
+    with pytest.raises(InvalidArgument, match=r"domain.console_stream\(\) returns one"):
+        attach_terminal(fake.create(CONFIG))  # type: ignore[arg-type]

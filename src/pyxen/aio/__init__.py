@@ -9,6 +9,10 @@ did not get the handle.
 
 from __future__ import annotations
 
+import importlib
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
 from pyxen.aio.connection import connect
 from pyxen.aio.cpupool import Cpupool
 from pyxen.aio.cpupools import Cpupools
@@ -35,6 +39,13 @@ from pyxen.aio.sampler import Sampler
 from pyxen.aio.usbdevices import UsbDevices
 from pyxen.aio.vm import Vm
 from pyxen.aio.xenstore import Xenstore
+
+if TYPE_CHECKING:
+    from pyxen.aio import autostart as autostart
+    from pyxen.aio import bridges as bridges
+    from pyxen.aio import doctor as doctor
+    from pyxen.aio import images as images
+    from pyxen.aio import storage as storage
 
 __all__ = [
     "ConsoleStream",
@@ -64,3 +75,18 @@ __all__ = [
     "XenstoreWatch",
     "connect",
 ]
+
+_MODULES: Final = ("autostart", "bridges", "doctor", "images", "storage")
+"""The modules that can be used after a plain ``import pyxen``. They are loaded when first used."""
+
+if not TYPE_CHECKING:  # a type checker that saw this would accept every misspelt name
+
+    def __getattr__(name: str) -> Any:
+        if name not in _MODULES:
+            message = f"module 'pyxen.aio' has no attribute {name!r}"
+            raise AttributeError(message, name=name, obj=sys.modules["pyxen.aio"])  # lets Python suggest the right name
+        return importlib.import_module(f"pyxen.aio.{name}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_MODULES})

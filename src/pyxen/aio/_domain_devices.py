@@ -143,9 +143,13 @@ class DomainDevices(DomainHandle):
         Raises:
             DeviceExists: The domain already has a device with that vdev, MAC, address or devid.
             FileMissing: The file of a disk is not on the host.
-            NotFound: The bridge of a vif, or a USB device, is not on the host; or a PCI device is not assignable.
+            GuestTimeout: A PV guest does not answer the backend of the PCI devices that it has already.
+            InvalidArgument: A PCI device stands for several functions: attach each of them.
+            NotFound: The bridge of a vif, or a USB device, is not on the host; or a PCI device is not assignable, or
+                another domain has it.
             UnsupportedFeature: Such a device can only be created and removed with its domain.
             ValidationError: Its settings contradict each other.
+            XenstoreError: What xenstore has of the domain's devices of this kind is not whole.
             OperationTimeout: The timeout expired.
             OperationFailed: libxl fails for another reason; its log lines are in the error.
         """
@@ -158,11 +162,13 @@ class DomainDevices(DomainHandle):
         """Detach a device from the running domain, as ``xl block-detach``, ``network-detach`` and so on.
 
         The guest is asked to release the device, and has ten seconds to do so. After that a disk stays and an error is
-        raised; libxl removes other devices all the same.
+        raised; libxl removes other devices all the same. A PCI device stays, too, if a PV guest does not release it,
+        also with `force`: only `destroy` takes it away then.
 
         Args:
-            device: The vdev of a disk, the MAC address of a vif, or the address of a PCI device; or a device, compared
-                by its identifying fields only: ``Vif(devid=0)``, ``Vtpm(uuid=...)``, or what `attach` returned.
+            device: The vdev of a disk, the MAC address of a vif, or the address of a PCI device (all functions with
+                ``03:00.*``); or a device, compared by its identifying fields only: ``Vif(devid=0)``,
+                ``Vtpm(uuid=...)``, ``Pci(name=...)``, or what `attach` returned.
             force: Remove it immediately, as ``xl block-detach --force``: like pulling the cable. Data that the guest
                 has not written is lost.
             timeout: Seconds after which to give up; the guest may still release it later.
@@ -173,6 +179,7 @@ class DomainDevices(DomainHandle):
             GuestTimeout: The guest did not release it: it has no driver, or uses the device. It may do so later.
             UnsupportedFeature: Such a device can only be created and removed with its domain.
             OperationTimeout: The guest did not release it in time.
+            XenstoreError: What xenstore has of the domain's devices of this kind is not whole.
         """
         await self._calls.finish(lambda: self.begin.detach(device, force=force, timeout=timeout))
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Self
 from uuid import UUID
 
+from pyxen._local import Local
 from pyxen.aio._calls import Calls
 from pyxen.aio.qmp import Qmp
 from pyxen.backends.base import Backend, DomainRef
@@ -17,7 +18,7 @@ from pyxen.begin import DomainOperations
 __all__ = ["DomainHandle"]
 
 
-class DomainHandle:
+class DomainHandle(Local):
     """The identity of a domain, and its way to the host."""
 
     __slots__ = ("_backend", "_calls", "_name", "_ref")

@@ -76,7 +76,9 @@ class HostCopies(HostHypervisor):
 
         Raises:
             UnsupportedFeature: This backend cannot restore with another configuration.
-            InvalidArgument: The guest has a device that only one guest can have; or a disk that needs `disks`.
+            InvalidArgument: The guest has a device that only one guest can have; or a disk that needs `disks`; or the
+                folder of images is relative, and the host is elsewhere.
+            NotEnoughSpace: There is no room for an image.
             DomainExists: A domain already has one of the names; nothing was made.
             NotEnoughMemory: The host has not enough memory for all of them; nothing was made.
             FileMissing: The file or a disk does not exist.
@@ -146,7 +148,8 @@ class HostCopies(HostHypervisor):
 
         Raises:
             UnsupportedFeature: This backend cannot rename running domains, or restore with another configuration.
-            InvalidArgument: The size is not valid; or the configuration has what only one guest can have.
+            InvalidArgument: The size is not valid; or the configuration has what only one guest can have; or the folder
+                of images is relative, and the host is elsewhere.
             ValidationError: Settings contradict each other.
             NotEnoughMemory: The host has not enough free memory for so many guests.
             OperationFailed: The first guest cannot be made: as for `create` or `restore`.

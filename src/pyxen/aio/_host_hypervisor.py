@@ -5,6 +5,8 @@ Generated from `pyxen._host_hypervisor` by ``python -m tools.aio_face``: do not 
 
 from __future__ import annotations
 
+from pyxen._common.arguments import check_bools
+from pyxen._local import Local
 from pyxen.aio._calls import Calls
 from pyxen.aio.devicetree import DeviceTree
 from pyxen.aio.flask import Flask
@@ -17,7 +19,7 @@ from pyxen.readers.log import log_text
 __all__ = ["HostHypervisor"]
 
 
-class HostHypervisor:
+class HostHypervisor(Local):
     """The verbs of `Host` for Xen itself, awaited.
 
     Attributes:
@@ -49,6 +51,7 @@ class HostHypervisor:
             UnsupportedFeature: This backend does not see the log.
             OperationFailed: Xen refuses.
         """
+        check_bools("log", clear=clear)
         if clear:
             chunk = await self._calls.change(lambda: self._backend.log(None, clear=True))
         else:

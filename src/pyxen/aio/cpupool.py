@@ -10,6 +10,7 @@ from uuid import UUID
 
 from pyxen._common.arguments import check_is
 from pyxen._common.cpupool_preconditions import find_pool
+from pyxen._local import Local
 from pyxen.aio._calls import Calls
 from pyxen.backends.base import Backend
 from pyxen.begin import AnyCpus, cpus_of
@@ -18,7 +19,7 @@ from pyxen.records.scheduling import CpupoolInfo, CpupoolRef, PoolScheduler
 __all__ = ["Cpupool"]
 
 
-class Cpupool:
+class Cpupool(Local):
     """A CPU pool, as `Host.cpupools` gives it: `pyxen.Cpupool`, awaited.
 
     A handle holds the pool's number and uuid, so it never refers to a later pool that reuses the number. Every method

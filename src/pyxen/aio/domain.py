@@ -47,7 +47,11 @@ class Domain(DomainDevices, DomainResources):
         await self._calls.finish(self.begin.pause)
 
     async def unpause(self) -> None:
-        """Let the vCPUs run again, as ``xl unpause``."""
+        """Let the vCPUs run again, as ``xl unpause``. A domain that was paused twice must be unpaused twice.
+
+        Raises:
+            InvalidState: The domain is not paused. libvirt takes that for success.
+        """
         await self._calls.finish(self.begin.unpause)
 
     async def shutdown(self, *, wait: bool = True, fallback: bool = False, timeout: float | None = None) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, overload
 from uuid import UUID
 
-from pyxen._common.arguments import AnyFile, check_config, member
+from pyxen._common.arguments import AnyFile, check_bools, check_config, member
 from pyxen.aio._host import HostBase
 from pyxen.aio.domain import Domain
 from pyxen.aio.readers.events import EventReader
@@ -458,6 +458,8 @@ class Host(HostBase):
             ValidationError: Settings contradict each other.
         """
         check_config(config, "define")
+        if autostart is not None:
+            check_bools("define", autostart=autostart)
         return await self._calls.change(lambda: self._backend.define(config, autostart=autostart))
 
     async def defined(self) -> Sequence[DefinedDomain]:

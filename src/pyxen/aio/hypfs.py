@@ -5,6 +5,7 @@ Generated from `pyxen.hypfs` by ``python -m tools.aio_face``: do not edit.
 
 from __future__ import annotations
 
+from pyxen._common.arguments import check_bools
 from pyxen.aio._hypfs import HypfsBase
 from pyxen.errors import NotFound
 from pyxen.records.hypfs import HypfsEntry, HypfsValue
@@ -54,6 +55,7 @@ class Hypfs(HypfsBase):
             InvalidArgument: It is not a directory, or not a path.
             UnsupportedFeature: This Xen has no hypfs.
         """
+        check_bools("hypfs", recursive=recursive)
         return await self._calls.finish(lambda: self._backend.hypfs_list(path, recursive=recursive))
 
     async def write(self, path: str, value: str | int | bool) -> None:

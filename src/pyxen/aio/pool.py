@@ -87,6 +87,8 @@ class Pool(PoolBase):
 
         Raises:
             InvalidState: The pool is closed.
+            InvalidArgument: An argument is not valid, e.g. more memory than ``maxmem``; the guest stays in the pool.
+            ValidationError: The name or the memory is not valid; the guest stays in the pool.
             DomainExists: Another domain has the name; the guest stays in the pool.
             NotEnoughMemory: No guest is ready, and the host has not enough memory for one. Whatever prevents the pool
                 from making guests is raised here in the same way.
@@ -122,14 +124,6 @@ class Pool(PoolBase):
             OperationFailed: A guest could not be made.
         """
         await self._calls.finish(lambda: self.begin.wait(count, timeout=timeout))
-
-    async def close(self) -> None:
-        """Destroy the guests that were not taken, with the files made for them, and wait until they are gone.
-
-        Guests that were taken run on. A `take` that is not finished is cancelled. Calling it again does nothing.
-        """
-        if not self._keeper.closed:
-            await self._calls.finish(self.begin.close)
 
     def _discard(self, taken: Taken[Domain]) -> None:
         """Undo a take whose handle was never returned, because the call was interrupted."""

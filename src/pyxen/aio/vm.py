@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from pyxen._common.arguments import check_is
 from pyxen._durations import timeout_of
+from pyxen._local import Local
 from pyxen._printable import shown_number
 from pyxen.aio._calls import Calls
 from pyxen.aio.domain import Domain
@@ -18,7 +20,7 @@ from pyxen.records.info import DomainInfo, DomainState
 __all__ = ["Vm", "uuid_of_vm"]
 
 
-class Vm:
+class Vm(Local):
     """A virtual machine by its uuid, returned by `Host.vm`: `pyxen.Vm`, awaited.
 
     Each start makes a new domain, with a new domid and the same uuid. A `Domain` is one of these; this handle finds
@@ -81,7 +83,10 @@ class Vm:
 
         Raises:
             OperationTimeout: It did not start in time.
+            InvalidArgument: `after` is no domain.
         """
+        if after is not None:
+            check_is(Domain, after, "wait_start", ", as after")
         ref = None if after is None else DomainRef(after.domid, after.uuid)
         info = await self._calls.finish(lambda: self._backend.wait_start(self._uuid, ref, timeout=timeout_of(timeout)))
         return self._handle(info)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 from uuid import UUID
@@ -100,6 +101,10 @@ class HostVerbs(Protocol):
     def saved_config(self, path: str) -> DomainConfig:
         """Return the configuration in a file that `save` wrote."""
         raise lacking(Feature.CLONE, self.name)
+
+    def absolute(self, path: str) -> str:
+        """Return a path of the host as an absolute one."""
+        return os.path.abspath(path)
 
     def make_overlay(self, verb: str, base: str, kind: DiskFormat, path: str) -> None:
         """Make a copy-on-write image over a disk of the host: a new file there."""

@@ -181,10 +181,13 @@ def as_bytes(data: bytes | bytearray | memoryview | str) -> bytes:
     """Return what is to be written, text as UTF-8.
 
     Raises:
-        InvalidArgument: It is neither text nor bytes.
+        InvalidArgument: It is neither text nor bytes, or text that UTF-8 does not know.
     """
     if isinstance(data, str):
-        return data.encode("utf-8", "surrogateescape")
+        try:
+            return data.encode("utf-8", "surrogateescape")
+        except UnicodeEncodeError as error:
+            raise InvalidArgument(f"a console takes text that is UTF-8: {error}", operation="console_stream") from None
     if isinstance(data, bytes | bytearray | memoryview):
         return bytes(data)
     raise InvalidArgument(f"a console takes bytes or text, not {type(data).__name__}", operation="console_stream")

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from pyxen._durations import timeout_of
+from pyxen._local import Local
 from pyxen.errors import OperationTimeout
 
 __all__ = ["Deadline", "Reader"]
@@ -18,7 +19,7 @@ __all__ = ["Deadline", "Reader"]
 T_co = TypeVar("T_co", covariant=True)
 
 
-class Reader(Iterator[T_co]):
+class Reader(Local, Iterator[T_co]):
     """A reader that ``with`` closes, and garbage collection, too."""
 
     _stop: Callable[[], object] | None = None

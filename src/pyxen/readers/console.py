@@ -12,6 +12,7 @@ from typing import Final, Self
 
 from pyxen._common.shortage import shortage
 from pyxen._durations import timeout_of
+from pyxen._local import Local
 from pyxen.backends.base import Backend, DomainRef
 from pyxen.errors import HostClosed, NotFound, OperationFailed, OperationTimeout
 from pyxen.operation import Calls
@@ -24,7 +25,7 @@ _PATIENCE: Final = 10.0
 """Seconds that a guest has for taking what is typed if the caller does not say."""
 
 
-class ConsoleStream(Iterator[str]):
+class ConsoleStream(Local, Iterator[str]):
     r"""A stream of a guest's console, returned by `Domain.console_stream`. Any number of threads may use it.
 
     ``for line in stream`` waits for each line. It ends when the domain is gone, or when the host or the stream is

@@ -10,7 +10,9 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Final, Self
 
+from pyxen._common.arguments import check_bools
 from pyxen._durations import timeout_of
+from pyxen._local import Local
 from pyxen.backends.base import Backend, LogChunk
 from pyxen.errors import HostClosed
 from pyxen.operation import Calls
@@ -39,6 +41,7 @@ class LogLines:
     """
 
     def __init__(self, *, whole: bool, timeout: float | None) -> None:
+        check_bools("follow_log", whole=whole)
         seconds = timeout_of(timeout, operation="follow_log")
         self.position: int | None = None
         self.lost = 0
@@ -82,7 +85,7 @@ class LogLines:
         return min(left, POLL) if left > 0 else None
 
 
-class LogReader(Iterator[str]):
+class LogReader(Local, Iterator[str]):
     """A reader of Xen's log, returned by `Host.follow_log`. Any number of threads may read from it.
 
     ``for line in reader`` waits for each line, and ends when the reader's time is up, or when the host or the reader is

@@ -53,6 +53,8 @@ class OfDomain(Record):
     def domain(self) -> Any:
         """The domain's handle: a `pyxen.Domain`, or a `pyxen.aio.Domain` for an asyncio host. This does no I/O.
 
+        It is None for a record that is about no domain: `DomainDefined`, `DomainUndefined` and `EventsLost`.
+
         Raises:
             NotFound: The record was not returned by a host.
         """

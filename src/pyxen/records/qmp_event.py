@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -17,7 +17,7 @@ class QmpEvent(Record):
 
     name: str
     """Its name, e.g. ``RESET``; QEMU's manual lists them."""
-    data: dict[str, Any]
+    data: dict[str, Any] = field(hash=False)  # a dict has no hash
     """What QEMU says about it, as `json` makes it; empty if it says nothing."""
     time: datetime | None
     """When it happened, in UTC, by QEMU's clock; None if QEMU does not know."""

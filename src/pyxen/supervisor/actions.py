@@ -238,7 +238,7 @@ def _dump(case: Case, outcome: Outcome, dumper: Dumper) -> Outcome:
         core = dumper.dump(case.domain, case.name)
     except OperationCancelled:  # the next supervisor starts over
         raise
-    except (Error, OSError) as error:
+    except Exception as error:  # noqa: BLE001 (it is in the outcome)
         # Like xl: a failed dump must not prevent the restart of a domain that people wait for.
         _LOG.error("%s: no core dump: %s", case, error)
         return replace(outcome, error=error)

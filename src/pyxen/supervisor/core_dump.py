@@ -64,8 +64,10 @@ class Dumper:
                 process.kill()  # no weaker signal ends it during a libxl call
 
     def _run(self, arguments: list[str], domain: Domain) -> None:
-        command = [sys.executable, "-P", "-m", "pyxen.supervisor.dump_process", *arguments]
-        modules = os.pathsep.join(path for path in sys.path if path)  # so that it imports this same pyxen
+        command = [_interpreter(domain), "-P", "-m", "pyxen.supervisor.dump_process", *arguments]
+        # So that it imports this same pyxen. Python, too, ignores what is no text in its path.
+        places: list[object] = [*sys.path]
+        modules = os.pathsep.join(each for each in places if each and isinstance(each, str))
         with self._lock:
             if self._stopped:
                 raise _stopped(domain)
@@ -77,6 +79,7 @@ class Dumper:
                     stdout=subprocess.PIPE,
                     stderr=subprocess.PIPE,
                     text=True,
+                    errors="backslashreplace",  # what it complains of may be no text
                     start_new_session=True,  # so that Ctrl-C in the terminal does not reach it
                 )
             self._running.add(process)
@@ -90,7 +93,26 @@ class Dumper:
                 raise _stopped(domain)
         if not done:
             message = complaint.strip() or f"the process that writes it ended with status {process.returncode}"
-            raise OperationFailed(message, operation="core_dump", domain=domain.domid, domid=domain.domid)
+            raise _failed(message, domain)
+
+
+def _interpreter(domain: Domain) -> str:
+    """Return the program that runs Python.
+
+    Raises:
+        OperationFailed: It is not known. That of a frozen program is the program itself, which would be started again.
+    """
+    if getattr(sys, "frozen", False):
+        cause = "this program is frozen"
+    elif not sys.executable:
+        cause = "Python does not say where its interpreter is (sys.executable is empty)"
+    else:
+        return sys.executable
+    raise _failed(f"another Python process writes it, and {cause}: run pyxen supervise of an installed pyxen", domain)
+
+
+def _failed(message: str, domain: Domain) -> OperationFailed:
+    return OperationFailed(message, operation="core_dump", domain=domain.domid, domid=domain.domid)
 
 
 def _stopped(domain: Domain) -> OperationCancelled:

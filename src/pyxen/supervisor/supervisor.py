@@ -99,16 +99,7 @@ class Supervisor:
             ConnectFailed: xenstore cannot be reached.
             OperationFailed: No thread can be started, or the host does not list its domains.
         """
-        work = self._begin()
-        # A daemon: at exit, Python would wait for it before anything could stop it. So `_at_exit` stops it.
-        thread = JoinableThread(target=self._carry_on, args=(work,), name="pyxen-supervisor", daemon=True)
-        try:
-            with shortage(OperationFailed, NO_THREAD):
-                thread.start()
-        except BaseException:
-            work.close()
-            raise
-        self._thread = thread
+        self._begin(self._start_thread)
         atexit.register(self._at_exit)  # after the host, so that it runs before the host is closed
         return self
 
@@ -139,20 +130,21 @@ class Supervisor:
             ConnectFailed: xenstore cannot be reached.
             OperationFailed: No thread can be started, or the host does not list its domains.
         """
-        self._begin().run()
+        self._begin(lambda _: None).run()
 
     def stop(self) -> None:
         """Make `run` end, and return at once. Any thread or signal handler may call it. A supervisor runs only once."""
         self._is_stopped = True
         self._inbox.put(None)
 
-    def _begin(self) -> Work:
+    def _begin(self, start: Callable[[Work], None]) -> Work:
         if self._has_run:
             raise OperationFailed("supervise: a supervisor runs only once: make another one")
         dumper = Dumper(self._host.uri, self._dump_dir)
         work = Work(self._host, self._inbox, self._brake, self._leave, dumper, self._on_outcome)
         try:
             work.begin()
+            start(work)
         except BaseException:
             work.close()
             self._inbox = SimpleQueue()  # the end of that work is in the other, and it may be tried again
@@ -161,6 +153,13 @@ class Supervisor:
             raise
         self._has_run = True
         return work
+
+    def _start_thread(self, work: Work) -> None:
+        # A daemon: at exit, Python would wait for it before anything could stop it. So `_at_exit` stops it.
+        thread = JoinableThread(target=self._carry_on, args=(work,), name="pyxen-supervisor", daemon=True)
+        with shortage(OperationFailed, NO_THREAD):
+            thread.start()
+        self._thread = thread
 
     def _carry_on(self, work: Work) -> None:
         try:

@@ -18,6 +18,7 @@ from pyxen._common.shortage import shortage, submitted
 from pyxen._durations import bounded
 from pyxen._functions import check_answer
 from pyxen._printable import printable
+from pyxen.config import ActionOnShutdown
 from pyxen.errors import DomainNotFound, Error, HostClosed, OperationCancelled, OperationFailed
 from pyxen.events import DomainCreated, DomainDestroyed, DomainShutdown, Event, EventsLost
 from pyxen.host import Host
@@ -268,9 +269,13 @@ class Work:
         if ended and error is not None and passes(error):
             self._later(lambda: self._carry_out(key, case))
             return
+        if not ended and case.action is ActionOnShutdown.SOFT_RESET:
+            _LOG.info("%s: the call that reset it failed, but it runs: %s", case, error)
+            self._finish(key, case, replace(outcome, restarted=case.domain, error=None, config=None), _Tries())
+            return
         _LOG.error("%s: %s failed, it stays as it is: %s", case, case.action, error)
         self._later(lambda: self._leave_be(key) if ended else self._settle(key, _Phase.RUNS))
-        self._tell(replace(outcome, preserved=case.domain))
+        self._tell(replace(outcome, preserved=case.domain, config=outcome.config if ended else None))
 
     def _judge(self, key: _Key, case: Case) -> None:
         """Act on a case now, or later if it is a restart that must be delayed."""
@@ -484,7 +489,7 @@ class Work:
         self._leave_be(key)
         if doubt is not None:
             self._tell(doubt[1])
-        elif end is not None and isinstance(error, Error | OSError):
+        elif end is not None and isinstance(error, Exception):
             self._tell(not_studied(end, error))
 
     def _tell(self, outcome: Outcome) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,9 @@ import pytest
 from pyxen import DomainConfig, OperationFailed
 from pyxen.supervisor.core_dump import Dumper
 from pyxen.testing import FakeHost
+from tests.unit.supervisor.support import Told, supervise
+
+CRASHES = DomainConfig("web1", type="pvh", kernel="/k", memory=16, on_crash="coredump_restart")
 
 
 def test_its_arguments_have_no_uri(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -30,3 +34,59 @@ def test_its_arguments_have_no_uri(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert "s3cret" not in str(caught.value)
     assert "pyxen.supervisor.dump_process" in seen
     assert [each for each in seen if "memory:" in each or "s3cret" in each] == []
+
+
+def dumped(folder: Path) -> None:
+    """Have a core dump written of a domain that the other process does not find."""
+    with FakeHost() as fake:
+        Dumper("memory:///nowhere", str(folder)).dump(fake.create(CRASHES), "web1")
+
+
+def test_a_path_of_modules_that_is_no_text_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path, tmp_path])
+    with pytest.raises(OperationFailed, match="is gone"):
+        dumped(tmp_path)
+
+
+def test_a_complaint_that_is_no_text_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "python"
+    program.write_bytes(b"#!/bin/sh\nread uri\nprintf 'no \\377 here' >&2\nexit 1\n")
+    program.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(program))
+    with pytest.raises(OperationFailed, match=r"no \\xff here"):
+        dumped(tmp_path)
+
+
+@pytest.mark.parametrize("executable", [None, ""])
+def test_python_does_not_say_where_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, executable: str | None
+) -> None:
+    monkeypatch.setattr(sys, "executable", executable)
+    with pytest.raises(OperationFailed, match=r"sys\.executable is empty"):
+        dumped(tmp_path)
+
+
+def test_a_frozen_program_is_not_started_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    with pytest.raises(OperationFailed, match="this program is frozen"):
+        dumped(tmp_path)
+
+
+def test_the_interpreter_has_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    with pytest.raises(OperationFailed, match=r"cannot start a process: .*No such file") as caught:
+        dumped(tmp_path)
+    assert "ulimit" not in str(caught.value)
+
+
+def test_a_guest_is_restarted_whatever_its_core_dump_fails_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> str:
+        raise TypeError("broken")
+
+    monkeypatch.setattr(Dumper, "dump", broken)
+    told = Told()
+    with FakeHost() as fake, supervise(fake, told, dump_dir=str(tmp_path)):
+        fake.guest(fake.create(CRASHES)).crash()
+        outcome = told.next()
+    assert outcome.restarted is not None
+    assert (outcome.core, str(outcome.error)) == (None, "broken")

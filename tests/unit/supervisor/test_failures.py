@@ -25,6 +25,7 @@ from pyxen import (
     ShutdownReason,
     Supervisor,
 )
+from pyxen._common.joinable import JoinableThread
 from pyxen.backends.base import DomainRef
 from pyxen.errors import ConnectFailed, Error, LockFailed, NotReady
 from pyxen.supervisor import work
@@ -126,6 +127,20 @@ def test_a_soft_reset_that_fails(fake: FakeHost, told: Told) -> None:
     assert (outcome.preserved, outcome.restarted, str(outcome.error)) == (domain, None, "soft_reset 1: no")
 
 
+@pytest.mark.parametrize("error", [*FOR_GOOD, *PASSING], ids=repr)
+def test_a_soft_reset_that_took_effect_and_failed(
+    fake: FakeHost, told: Told, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    failing_late(monkeypatch, Domain, "soft_reset", error)
+    domain = fake.create(WEB.replace(type="hvm", kernel=None, on_crash="soft_reset"))
+    with supervise(fake, told):
+        fake.guest(domain).crash()
+        outcome = told.next()
+        assert (outcome.restarted, outcome.preserved, outcome.error, outcome.config) == (domain, None, None, None)
+        fake.guest(domain).reboot()
+        assert told.next().reason == ShutdownReason.REBOOT
+
+
 def test_a_soft_reset_that_destroys_the_domain(fake: FakeHost, told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
     def destroys(domain: Domain) -> None:
         domain.destroy()
@@ -154,6 +169,37 @@ def test_a_host_that_cannot_be_looked_at_at_first(fake: FakeHost, told: Told) ->
     with supervise(fake, told):
         fake.guest(domain).reboot()
         assert told.next().restarted is not None
+
+
+def test_an_end_that_cannot_be_studied_is_told_whatever_the_error_is(
+    fake: FakeHost, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: Domain) -> DomainConfig:
+        raise TypeError("broken")
+
+    domain = fake.create(WEB)
+    monkeypatch.setattr(Domain, "config", broken)
+    with supervise(fake, told):
+        fake.guest(domain).crash()
+        outcome = told.next()
+    assert (outcome.preserved, str(outcome.error)) == (domain, "broken")
+
+
+def test_a_run_without_a_thread_may_be_tried_again(fake: FakeHost, told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    domain = fake.create(WEB.replace(on_crash="destroy"))
+    supervisor = Supervisor(fake, on_outcome=told.put)
+    with monkeypatch.context() as patched:
+        patched.setattr(JoinableThread, "start", refused)
+        with pytest.raises(OperationFailed, match="cannot start a thread"), supervisor:
+            pass
+    with supervisor:
+        fake.guest(domain).crash()
+        assert told.next().domid == domain.domid
+    with pytest.raises(OperationFailed, match="runs only once"), supervisor:
+        pass
 
 
 def test_a_run_that_could_not_begin_may_be_tried_again(fake: FakeHost, told: Told) -> None:

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from pyxen._local import Local
 from pyxen.aio._lock import TaskLock
 from pyxen.aio.readers._inbox import Inbox
 from pyxen.readers._reader import Deadline
@@ -20,7 +21,7 @@ T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 
-class Reader(AsyncIterator[T_co]):
+class Reader(Local, AsyncIterator[T_co]):
     """A reader that begins with ``async with``, or with the first read. Its end, or garbage collection, closes it.
 
     Args:

@@ -13,6 +13,7 @@ from typing import Final, Self
 
 from pyxen._common.shortage import shortage
 from pyxen._durations import timeout_of
+from pyxen._local import Local
 from pyxen.aio._calls import Calls
 from pyxen.aio._lock import TaskLock
 from pyxen.backends.base import Backend, DomainRef
@@ -26,7 +27,7 @@ _PATIENCE: Final = 10.0
 """Seconds that a guest has for taking what is typed if the caller does not say."""
 
 
-class ConsoleStream(AsyncIterator[str]):
+class ConsoleStream(Local, AsyncIterator[str]):
     """A stream of a guest's console, returned by `Domain.console_stream`. Any number of tasks may use it.
 
     It opens the console on ``async with``, or else when it is first used. ``async for line in stream`` waits for each

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from pyxen._durations import timeout_of
+from pyxen._local import Local
 from pyxen.aio._calls import Calls
 from pyxen.aio._lock import TaskLock
 from pyxen.backends.base import Backend
@@ -19,7 +20,7 @@ from pyxen.readers.log import POLL, LogLines
 __all__ = ["LogReader"]
 
 
-class LogReader(AsyncIterator[str]):
+class LogReader(Local, AsyncIterator[str]):
     """A reader of Xen's log, returned by `Host.follow_log`. Any number of tasks may read from it.
 
     It reads from ``async with`` on, or else from the first read; earlier lines are not seen, unless the whole log is
