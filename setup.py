@@ -86,7 +86,9 @@ class BuildWithModules(build_py):
         name = PACKAGE.split(".")
         folder = Path(self.get_package_dir(PACKAGE)) if self.editable_mode else Path(self.build_lib, *name)
         for path in compiled:
-            made = Path(shutil.copy(path, folder))
+            made = folder / path.name
+            if path.resolve() != made.resolve():
+                shutil.copy(path, made)
             if made.suffix != ".so":
                 made.chmod(0o755)  # a program, which an archive may have brought without its right to run
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from pyxen._common.arguments import check_is, check_number
+from pyxen._common.arguments import check_bools, check_is, check_number
 from pyxen._common.file_content import content_of
 from pyxen._common.flask_arguments import MOST_POLICY
 from pyxen.backends.base import Backend
@@ -43,7 +43,7 @@ class Flask:
             UnsupportedFeature: This backend, or this Xen, has no Flask.
             OperationFailed: The policy does not allow it.
         """
-        check_is(bool, enforcing, "set_enforcing")
+        check_bools("set_enforcing", enforcing=enforcing)
         self._calls.finish(lambda: self._backend.flask_set_enforcing(enforcing))
 
     def load_policy(self, policy: bytes | str | os.PathLike[str]) -> None:

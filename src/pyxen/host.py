@@ -544,6 +544,7 @@ class Host(HostCopies):
             DomainNotFound: No configuration is stored under that name or uuid.
             UnsupportedFeature: This backend does not store configurations.
         """
+        check_bools("set_autostart", autostart=autostart)
         self._calls.change(lambda: self._backend.set_autostart(uuid_of_defined(self._backend, key), autostart))
 
     def start(self, key: str | UUID, *, paused: bool = False, timeout: float | None = None) -> Domain:

@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 from pyxen._durations import timeout_of
 from pyxen._functions import check_answer, check_function
+from pyxen._local import Local
 from pyxen._printable import printable
 from pyxen.errors import DomainNotFound, Error, HostClosed, OperationCancelled, OperationFailed, UnsupportedFeature
 
@@ -69,7 +70,7 @@ class _Run:
         self.pid = os.getpid()
 
 
-class Operation(Future[T]):
+class Operation(Local, Future[T]):
     """A running operation, returned by the verbs of `Host.begin` and `Domain.begin`: a Future that can be undone.
 
     `result`, `exception` and `add_done_callback` work as in `concurrent.futures.Future`. Callbacks run on the thread
@@ -289,7 +290,7 @@ class Operation(Future[T]):
         return self._state == "FINISHED"  # read without the lock, which is held for ever in a child of a fork
 
     def running(self) -> bool:
-        """Tell whether it has begun and has not ended."""
+        """Tell whether it has begun and has not ended. In the child of a fork, one of the parent's never ends."""
         return has_begun(self) and not self.done()
 
     def cancelled(self) -> bool:

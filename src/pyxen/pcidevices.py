@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 
-from pyxen._common.arguments import check_is
+from pyxen._common.arguments import check_bools
 from pyxen._common.pci_preconditions import check_key, check_name, find_pci, find_pci_or_none
 from pyxen.backends.base import Backend
 from pyxen.config import PciAddress
@@ -108,7 +108,7 @@ class PciDevices(Collection[PciDevice]):
             OperationFailed: libxl fails; its log lines are in the error. The device is back with its driver.
         """
         check_key(address, "assignable_add")
-        check_is(bool, rebind, "assignable_add")
+        check_bools("assignable_add", rebind=rebind)
         if name is not None:
             check_name(name, "assignable_add")
         self._calls.finish(lambda: self._backend.pci_assignable_add(address, name=name, rebind=rebind))
@@ -128,5 +128,5 @@ class PciDevices(Collection[PciDevice]):
             OperationFailed: libxl fails; its log lines are in the error.
         """
         check_key(key, "assignable_remove")
-        check_is(bool, rebind, "assignable_remove")
+        check_bools("assignable_remove", rebind=rebind)
         self._calls.finish(lambda: self._backend.pci_assignable_remove(key, rebind=rebind))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -225,3 +226,13 @@ def test_what_a_process_that_was_killed_had_dropped(tmp_path: Path, monkeypatch:
     with abandoned(str(tmp_path)) as found:
         assert list(found) == []
     assert list(tmp_path.iterdir()) == []
+
+
+def test_claims_that_somebody_has_removed_are_dropped(tmp_path: Path) -> None:
+    claims = Claims(str(tmp_path))
+    claims.add(ONE)
+    for folder in tmp_path.iterdir():
+        shutil.rmtree(folder)
+    claims.drop_all()
+    claims.close()
+    assert left(tmp_path) == []

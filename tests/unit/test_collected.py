@@ -95,7 +95,7 @@ def test_a_copy_is_the_thing_itself() -> None:
             host.events() as reader,
             host.pool(DomainConfig("ahead", type="pvh", kernel="/k", memory=16), size=1) as pool,
         ):
-            for each in (host, domain, vm, reader, pool):
+            for each in (host, domain, vm, reader, pool, domain.begin.pause()):
                 assert copy.copy(each) is each
                 assert copy.deepcopy(each) is each
         assert [each.name for each in host.guests] == ["web1"]

@@ -111,6 +111,8 @@ class Claims:
         dropped = self._path.removesuffix(_SUFFIX) + _DROPPED
         try:
             os.rename(self._path, dropped)  # nobody takes it for claims any more
+        except FileNotFoundError:
+            pass  # somebody has removed them
         except OSError as error:
             raise _not_dropped(error) from error
         unlock_file(self._lock)

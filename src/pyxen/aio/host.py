@@ -506,6 +506,7 @@ class Host(HostBase):
             DomainNotFound: No configuration is stored under that name or uuid.
             UnsupportedFeature: This backend does not store configurations.
         """
+        check_bools("set_autostart", autostart=autostart)
         await self._calls.change(lambda: self._backend.set_autostart(uuid_of_defined(self._backend, key), autostart))
 
     async def start(self, key: str | UUID, *, paused: bool = False, timeout: float | None = None) -> Domain:

@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 
 from distributed import Client
 
-from pyxen._common.arguments import check_config, check_is, check_number
+from pyxen._common.arguments import check_bools, check_config, check_is, check_number
 from pyxen._common.needs import needed_kib
 from pyxen._durations import timeout_of
 from pyxen.aio.domain import Domain
@@ -174,6 +174,7 @@ class Fleet:
         """
         self._opened().check()
         check_config(config, "create")
+        check_bools("create", elsewhere=elsewhere, ask=ask)
         timeout, wait = timeout_of(timeout, operation="create"), timeout_of(wait, "wait", operation="create")
         uuid = config.uuid or uuid4()
         if uuid in self._creating:

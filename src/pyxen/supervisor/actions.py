@@ -39,11 +39,11 @@ __all__ = [
     "Unremoved",
     "create_anew",
     "fulfil",
-    "has_ended_still",
     "may_pass",
     "not_studied",
     "passes",
     "reason_of",
+    "state_still",
     "study",
 ]
 
@@ -158,14 +158,14 @@ def _found(host: Host, domid: int, uuid: UUID) -> tuple[Domain, DomainInfo]:
     return domain, info
 
 
-def has_ended_still(host: Host, domid: int, uuid: UUID) -> bool:
-    """Tell whether a domain that had ended is still there as it was; after a destroy that failed, without a name too.
+def state_still(host: Host, domid: int, uuid: UUID) -> DomainState:
+    """Return the state of a domain that had ended; after a destroy that failed, it may have no name.
 
     Raises:
         DomainNotFound: It is gone.
     """
     _, info = _found(host, domid, uuid)
-    return info.state in ENDS
+    return info.state
 
 
 def _of_next_start(host: Host, domain: Domain, config: DomainConfig) -> DomainConfig:

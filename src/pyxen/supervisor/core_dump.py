@@ -11,10 +11,12 @@ import threading
 from pyxen._common.shortage import shortage
 from pyxen.domain import Domain
 from pyxen.errors import OperationCancelled, OperationFailed
-from pyxen.supervisor.dump_process import DONE
 from pyxen.supervisor.watchers import is_here
 
-__all__ = ["Dumper"]
+__all__ = ["DONE", "Dumper"]
+
+DONE = "dumped\n"
+"""The process that writes a dump writes this to standard output on success."""
 
 
 class Dumper:
@@ -49,7 +51,10 @@ class Dumper:
             place = os.path.join(self._folder, name.replace("/", "_"))
             with tempfile.TemporaryDirectory(prefix=".dump.", dir=self._folder) as temporary:
                 partial = os.path.join(temporary, "core")
-                self._run([str(domain.domid), str(domain.uuid), partial], domain)
+                if self._uri.startswith("memory:"):  # no other process has this host
+                    domain.core_dump(partial)
+                else:
+                    self._run([str(domain.domid), str(domain.uuid), partial], domain)
                 os.replace(partial, place)
         except OSError as error:
             message = f"cannot write to {self._folder}: {error.strerror}"

@@ -10,11 +10,9 @@ from uuid import UUID
 
 from pyxen.connection import connect
 from pyxen.errors import Error
+from pyxen.supervisor.core_dump import DONE
 
-__all__ = ["DONE", "main"]
-
-DONE = "dumped\n"
-"""The process writes this to standard output on success."""
+__all__ = ["main"]
 
 
 def main(domid: str, uuid: str, path: str) -> int:

@@ -23,7 +23,7 @@ from pyxen.errors import DomainNotFound, Error, HostClosed, OperationCancelled, 
 from pyxen.events import DomainCreated, DomainDestroyed, DomainShutdown, Event, EventsLost
 from pyxen.host import Host
 from pyxen.readers.events import EventReader
-from pyxen.records.info import ENDS, DomainInfo, DomainState, ShutdownReason
+from pyxen.records.info import ENDS, RUNS, DomainInfo, DomainState, ShutdownReason
 from pyxen.supervisor.actions import (
     _LOG,
     Case,
@@ -31,11 +31,11 @@ from pyxen.supervisor.actions import (
     Unremoved,
     create_anew,
     fulfil,
-    has_ended_still,
     may_pass,
     not_studied,
     passes,
     reason_of,
+    state_still,
     study,
 )
 from pyxen.supervisor.core_dump import Dumper
@@ -261,15 +261,15 @@ class Work:
         Nothing but whether it is there is asked: a destroy that failed can have taken its name and its configuration.
         """
         try:
-            ended = has_ended_still(self._host, *key)
+            state = state_still(self._host, *key)
         except DomainNotFound:
             self._later(lambda: self._go_on(key, lambda: self._leave_to_others(key, case)))
             return
-        error = outcome.error
+        error, ended = outcome.error, state in ENDS
         if ended and error is not None and passes(error):
             self._later(lambda: self._carry_out(key, case))
             return
-        if not ended and case.action is ActionOnShutdown.SOFT_RESET:
+        if state in RUNS and case.action is ActionOnShutdown.SOFT_RESET:
             _LOG.info("%s: the call that reset it failed, but it runs: %s", case, error)
             self._finish(key, case, replace(outcome, restarted=case.domain, error=None, config=None), _Tries())
             return

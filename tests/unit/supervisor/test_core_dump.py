@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -29,17 +30,26 @@ def test_its_arguments_have_no_uri(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(subprocess, "Popen", begin)
     with FakeHost() as fake:
         domain = fake.create(DomainConfig("web1", type="pvh", kernel="/k", memory=16))
-        with pytest.raises(OperationFailed, match="word is not an option") as caught:  # so the URI has come there
-            Dumper("memory:///?word=s3cret", str(tmp_path)).dump(domain, "web1")
+        with pytest.raises(OperationFailed, match="libxl reaches only this machine") as caught:  # it has come there
+            Dumper("xenlight:///?word=s3cret", str(tmp_path)).dump(domain, "web1")
     assert "s3cret" not in str(caught.value)
     assert "pyxen.supervisor.dump_process" in seen
-    assert [each for each in seen if "memory:" in each or "s3cret" in each] == []
+    assert [each for each in seen if "xenlight:" in each or "s3cret" in each] == []
+    assert "Warning" not in str(caught.value)
 
 
 def dumped(folder: Path) -> None:
     """Have a core dump written of a domain that the other process does not find."""
     with FakeHost() as fake:
-        Dumper("memory:///nowhere", str(folder)).dump(fake.create(CRASHES), "web1")
+        Dumper("test:///default", str(folder)).dump(fake.create(CRASHES.replace(uuid=UUID(int=9))), "web1")
+
+
+def test_a_domain_of_a_host_in_memory(tmp_path: Path) -> None:
+    """No other process has that host."""
+    with FakeHost() as fake:
+        path = Dumper(fake.uri, str(tmp_path)).dump(fake.create(CRASHES), "web1")
+    assert path == str(tmp_path / "web1")
+    assert Path(path).is_file()
 
 
 def test_a_path_of_modules_that_is_no_text_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -141,6 +141,24 @@ def test_a_soft_reset_that_took_effect_and_failed(
         assert told.next().reason == ShutdownReason.REBOOT
 
 
+def test_a_soft_reset_that_leaves_the_domain_paused(
+    fake: FakeHost, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reset = Domain.soft_reset
+
+    def fails(domain: Domain) -> None:
+        reset(domain)
+        domain.pause()  # libxl ends with it paused, and what comes then fails
+        raise OperationFailed("no")
+
+    monkeypatch.setattr(Domain, "soft_reset", fails)
+    domain = fake.create(WEB.replace(type="hvm", kernel=None, on_crash="soft_reset"))
+    with supervise(fake, told):
+        fake.guest(domain).crash()
+        outcome = told.next()
+    assert (outcome.restarted, outcome.preserved, str(outcome.error)) == (None, domain, "no")
+
+
 def test_a_soft_reset_that_destroys_the_domain(fake: FakeHost, told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
     def destroys(domain: Domain) -> None:
         domain.destroy()

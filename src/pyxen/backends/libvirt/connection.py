@@ -67,6 +67,19 @@ class Connected:
             yield self._connection
 
     @contextmanager
+    def if_free(self) -> Iterator[bool]:
+        """Tell whether no other thread uses the connection; if so, none does until the caller is done."""
+        if self._in_process:
+            yield True
+            return
+        free = self._turn.acquire(blocking=False)
+        try:
+            yield free
+        finally:
+            if free:
+                self._turn.release()
+
+    @contextmanager
     def _kept(self) -> Iterator[None]:
         """Keep the connection open."""
         with self._lock:

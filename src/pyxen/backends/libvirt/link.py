@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Final
 
 from pyxen._common.shield import logger
@@ -26,6 +26,7 @@ _FIRST_DELAY: Final = 0.1  # seconds between the first attempts to reconnect
 _LONGEST_DELAY: Final = 5.0  # seconds between later attempts to reconnect
 _LANES: Final = 16  # connections for long calls, opened as needed: each has one call at a time
 _QUERIES: Final = 3  # more connections for queries: the poller takes up to three for long, if domains do not answer
+_GLANCE: Final = 0.05  # seconds between looks whether the main connection is free, while all others are busy, too
 _TO_CLOSE: Final = 5.0  # seconds that the daemon has to answer while the link is closed
 
 
@@ -54,7 +55,7 @@ class Link:
         self._opener = Opener(uri, self._break)
         self._others = Opener(uri)
         self._lanes = _Lanes(_LANES, self._others)
-        self._queries = _Lanes(_QUERIES, self._others, with_main=True)
+        self._queries = _Lanes(_QUERIES, self._others)
         self._mine = threading.local()  # `connected`: what this thread looks through
         self._main: Connected
         try:
@@ -93,7 +94,7 @@ class Link:
             with connected.use() as connection:
                 yield connection
             return
-        with self._taken(self._queries) as connected:
+        with self._for_a_query() as connected:
             self._mine.connected = connected
             try:
                 with connected.use() as connection:
@@ -105,8 +106,8 @@ class Link:
     def listening(self) -> Iterator[Connected]:
         """Yield the main connection, which can `Connected.listen` to events; waits while a query uses it."""
         self.check()
-        with self._taken(self._queries, main=True) as connected, connected.use():
-            yield connected
+        with self._on_main(self._main) as main:
+            yield main
 
     @contextmanager
     def work(self) -> Iterator[Connection]:
@@ -116,7 +117,7 @@ class Link:
             with self._main.use() as connection:
                 yield connection
             return
-        with self._taken(self._lanes) as connected, connected.use() as connection:
+        with self._lanes.free() as lane, self._on(lane) as connected, connected.use() as connection:
             yield connection
 
     def apart(self) -> Connected:
@@ -125,20 +126,40 @@ class Link:
         return self._others.open()
 
     @contextmanager
-    def _taken(self, lanes: _Lanes, *, main: bool = False) -> Iterator[Connected]:
-        """Yield a connection that no other caller has meanwhile, and note whether the link breaks."""
-        with nullcontext() if self._in_process else lanes.taken(main=main) as lane:
-            self.check()  # it may have been closed since
-            connected = self._main if lane is None else lane.connected()
+    def _for_a_query(self) -> Iterator[Connected]:
+        """Yield the main connection or another one, whichever is free first."""
+        while True:
+            main = self._main
+            with main.if_free() as free:
+                if free:
+                    with self._on_main(main):
+                        yield main
+                    return
+            with self._queries.free_within(_GLANCE) as lane:
+                if lane is not None:
+                    with self._on(lane) as connected:
+                        yield connected
+                    return
+
+    @contextmanager
+    def _on_main(self, main: Connected) -> Iterator[Connected]:
+        with main.use():
             try:
-                yield connected
+                yield main
             except VirError as error:
                 if broke_the_link(error):
-                    if lane is None:
-                        self._break(connected)
-                    else:
-                        lane.drop()
+                    self._break(main)
                 raise
+
+    @contextmanager
+    def _on(self, lane: _Lane) -> Iterator[Connected]:
+        self.check()  # it may have been closed since
+        try:
+            yield lane.connected()
+        except VirError as error:
+            if broke_the_link(error):
+                lane.drop()
+            raise
 
     def close(self) -> None:
         """Close all connections; each stays open until the calls in progress on it have returned.
@@ -242,50 +263,48 @@ class _Lanes:
     Args:
         most: How many there may be.
         opener: Opens them.
-        with_main: Whether the link's main connection, which is None here, is one more of them: the first to be taken.
     """
 
-    def __init__(self, most: int, opener: Opener, *, with_main: bool = False) -> None:
+    def __init__(self, most: int, opener: Opener) -> None:
         self._opener = opener
-        self._most = most
-        self._changed = threading.Condition()  # with a lock that a signal handler may take once more
+        self._places = threading.BoundedSemaphore(most)
+        self._lock = threading.Lock()
         self._lanes: list[_Lane] = []
         self._free: list[_Lane] = []
-        self._main_is_free = with_main
 
     @contextmanager
-    def taken(self, *, main: bool = False) -> Iterator[_Lane | None]:
-        """Yield one for the caller alone; waits while all of them are busy.
+    def free(self) -> Iterator[_Lane]:
+        """Yield one for the caller alone; waits while all of them are busy."""
+        with self._places, self._taken() as lane:
+            yield lane
 
-        Args:
-            main: Wait for the main one.
-        """
-        with self._changed:
-            self._changed.wait_for(lambda: self._main_is_free or not (main or self._is_busy()))
-            lane = None if self._main_is_free else self._free_or_new()
-            self._main_is_free = False
+    @contextmanager
+    def free_within(self, seconds: float) -> Iterator[_Lane | None]:
+        """Yield one for the caller alone; None if all of them are busy for so many seconds."""
+        if not self._places.acquire(timeout=seconds):
+            yield None
+            return
+        try:
+            with self._taken() as lane:
+                yield lane
+        finally:
+            self._places.release()
+
+    @contextmanager
+    def _taken(self) -> Iterator[_Lane]:
+        with self._lock:
+            lane = self._free.pop() if self._free else _Lane(self._opener)
+            if lane not in self._lanes:
+                self._lanes.append(lane)
         try:
             yield lane
         finally:
-            with self._changed:
-                if lane is None:
-                    self._main_is_free = True
-                else:
-                    self._free.append(lane)
-                self._changed.notify_all()
-
-    def _is_busy(self) -> bool:
-        return not self._free and len(self._lanes) >= self._most
-
-    def _free_or_new(self) -> _Lane:
-        if self._free:
-            return self._free.pop()
-        self._lanes.append(_Lane(self._opener))
-        return self._lanes[-1]
+            with self._lock:
+                self._free.append(lane)
 
     def all(self) -> list[_Lane]:
         """Return those that have been used."""
-        with self._changed:
+        with self._lock:
             return list(self._lanes)
 
 
