@@ -6,6 +6,7 @@ import contextlib
 import ipaddress
 import json
 import os
+import shutil
 import time
 import uuid
 from collections.abc import Callable
@@ -165,8 +166,11 @@ def _write_cd(path: str, folder: Path, access: Access, hashed: str | None, end: 
         for name, text in _seed(access, hashed).items():
             (content / name).write_text(text)
     maker = os.path.basename(program(*_CD_PROGRAMS, package="genisoimage"))
-    options = ["-quiet", "-volid", _VOLUME, "-joliet", "-rock", "-output", path]
+    made = folder / "cd.iso"  # xorrisofs writes through no links, as the path of the target is one
+    options = ["-quiet", "-volid", _VOLUME, "-joliet", "-rock", "-output", str(made)]
     run([maker, *options, str(content)], package="genisoimage", end=end)
+    with disk_errors(path, "image", ImageError):
+        shutil.copyfile(made, path)
 
 
 def _seed(access: Access, hashed: str | None) -> dict[str, str]:

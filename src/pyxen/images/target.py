@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import stat
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from pyxen._common.atomic_file import place
 from pyxen._common.shield import logger
 from pyxen.errors import Error, ImageError, InvalidArgument, VolumeExists, VolumeInUse
 from pyxen.images.programs import run
@@ -40,9 +42,10 @@ class Target:
     """Where to write an image.
 
     Attributes:
-        path: The file or device to write.
+        path: The file or device to write. A file stays the same one if others rename something on
+            the way to it.
         final: The path that it has when it is complete.
-        folder: A folder for what is needed meanwhile; it is removed in the end.
+        folder: A folder for what is needed meanwhile, where nobody else can put anything; it is removed in the end.
         size: Bytes of the device; None for a file.
         begun: Whether a program has begun to write to the device. Who starts that program sets it before.
     """
@@ -58,9 +61,12 @@ class Target:
 def new_target(path: str | os.PathLike[str], *, overwrite: bool) -> Iterator[Target]:
     """Yield where to write an image.
 
-    A file is written in a folder beside it, and gets its name when this ends without an exception. Then it has the mode
-    and the owner of the file that it replaces; otherwise nobody else reads it, since it has keys and passwords. A
-    device that was begun and not finished loses its start.
+    A file is written under another name beside it, and gets its own when this ends without an exception. Then it has
+    the mode and the owner of the file that it replaces; otherwise nobody else reads it, since it has keys and
+    passwords. A device that was begun and not finished loses its start.
+
+    This may be root, who writes into a folder of somebody else. So the file is made, written and given away through its
+    descriptor: names there may lead anywhere a moment later.
 
     Args:
         path: The file or device.
@@ -68,7 +74,8 @@ def new_target(path: str | os.PathLike[str], *, overwrite: bool) -> Iterator[Tar
 
     Raises:
         ImageError: The file cannot get its name.
-        InvalidArgument: The folder is missing, or the path is neither a file nor a block device.
+        InvalidArgument: The folder is missing, or the path is neither a file nor a block device, or another user put a
+            link or the file into a world-writable folder.
         NotEnoughSpace: The file system is full.
         VolumeExists: There is something already.
         VolumeInUse: The device is mounted or held, or a running guest has it.
@@ -84,20 +91,22 @@ def new_target(path: str | os.PathLike[str], *, overwrite: bool) -> Iterator[Tar
         if stat.S_ISREG(mode) and not overwrite:
             raise VolumeExists(f"{path} exists: choose another name, or remove it", operation="image")
     if stat.S_ISBLK(mode):
-        with _folder(tempfile.gettempdir() if os.environ.get("TMPDIR") else "/var/tmp") as folder:  # noqa: S108 (mkdtemp)
-            place = Target(path, path, folder, _free_device(path, overwrite=overwrite))
+        with _folder(_temporary()) as folder:
+            device = Target(path, path, folder, _free_device(path, overwrite=overwrite))
             try:
-                yield place
+                yield device
             except BaseException:
-                if place.begun:
+                if device.begun:
                     _wipe(path)
                 raise
     elif stat.S_ISREG(mode):
-        with _folder(os.path.dirname(path)) as folder:
-            partial = folder / "image"
-            yield Target(str(partial), path, folder, None)
-            with disk_errors(path, "image", ImageError):
-                _publish(partial, path, overwrite=overwrite)
+        with _folder(_work_place(os.path.dirname(path))) as folder, _new_file(path, overwrite=overwrite) as fd:
+            same = f"/proc/{os.getpid()}/fd/{fd}"
+            try:
+                yield Target(same, path, folder, None)
+            except ImageError as error:
+                error.log = tuple(line.replace(same, path) for line in error.log)
+                raise
     else:
         raise InvalidArgument(f"{path} is neither a file nor a block device", operation="image")
 
@@ -139,6 +148,26 @@ def _discard(group: VolumeGroup, name: str) -> None:
         return
 
 
+def _temporary() -> str:
+    return tempfile.gettempdir() if os.environ.get("TMPDIR") else "/var/tmp"  # noqa: S108 (for mkdtemp)
+
+
+def _work_place(beside: str) -> str:
+    """Return where a folder is made in which programs work by names.
+
+    It is beside the file, as long as only root and this user can rename something on the way there. Whoever else could
+    would put links in place of what is written, which may lead anywhere.
+    """
+    with disk_errors(beside, "image", InvalidArgument):
+        here = Path(beside).resolve()
+        for each in (here, *here.parents):
+            found = each.stat()
+            shared = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not found.st_mode & stat.S_ISVTX
+            if shared or found.st_uid not in {0, os.geteuid()}:
+                return _temporary()
+    return str(here)
+
+
 @contextlib.contextmanager
 def _folder(parent: str) -> Iterator[Path]:
     with disk_errors(parent, "image", InvalidArgument):
@@ -165,24 +194,81 @@ def _remove(folder: str) -> None:
             time.sleep(0.05)
 
 
-def _publish(partial: Path, path: str, *, overwrite: bool) -> None:
-    """Give a complete file its name; another one that has come meanwhile stays unless it may be overwritten."""
-    os.chmod(partial, 0o600)
-    if overwrite:
-        with contextlib.suppress(FileNotFoundError, PermissionError):  # who may not give it away keeps it alone
-            older = os.stat(path)
-            os.chown(partial, older.st_uid, older.st_gid)
-            os.chmod(partial, stat.S_IMODE(older.st_mode) & 0o777)
-        partial.replace(path)
-        return
+@contextlib.contextmanager
+def _new_file(path: str, *, overwrite: bool) -> Iterator[int]:
+    """Yield the descriptor of a new file, which gets its name when this ends without an exception."""
+    parent, name = os.path.split(path)
+    with contextlib.ExitStack() as opened:
+        with disk_errors(path, "image", InvalidArgument):
+            # The new name is no link: one that has the image's own name is replaced, and not followed.
+            folder, partial = place(os.path.join(parent, f".pyxen-image-{os.urandom(8).hex()}"))
+            opened.callback(os.close, folder)
+            if overwrite:
+                _older(folder, name)
+            fd = _create(folder, partial)
+            opened.callback(os.close, fd)
+        try:
+            yield fd
+            with disk_errors(path, "image", ImageError):
+                if overwrite:
+                    _take_after(fd, _older(folder, name))
+                    os.rename(partial, name, src_dir_fd=folder, dst_dir_fd=folder)
+                else:
+                    _rename_to_new(folder, partial, name, path)
+        except BaseException:
+            try:
+                os.unlink(partial, dir_fd=folder)
+            except OSError as error:
+                _LOG.warning("the file %s beside %s is left: %s", partial, path, error)
+            raise
+
+
+def _create(folder: int, name: str) -> int:
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    return os.open(name, flags, 0o600, dir_fd=folder)
+
+
+def _older(folder: int, name: str) -> os.stat_result | None:
+    """Return what is known of the file that is replaced; None if there is none, or a link is replaced.
+
+    Raises:
+        OSError: It is neither, or another user put it where everybody writes, and would get the new one.
+    """
+    try:
+        found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+    around = os.fstat(folder)
+    if around.st_mode & stat.S_IWOTH and found.st_uid not in {0, os.geteuid(), around.st_uid}:
+        raise OSError(errno.EACCES, "another user put it into a folder where everybody writes: choose another name")
+    if stat.S_ISLNK(found.st_mode):
+        return None
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EEXIST, "it exists and is not a regular file")
+    return found
+
+
+def _take_after(fd: int, older: os.stat_result | None) -> None:
+    """Give a new file the owner and the mode of an older one.
+
+    It stays this user's alone if it cannot be given away: the user may not, or the file system has no such owners.
+    """
+    if older is not None:
+        with contextlib.suppress(OSError):
+            os.fchown(fd, older.st_uid, older.st_gid)
+            os.fchmod(fd, stat.S_IMODE(older.st_mode) & 0o777)
+
+
+def _rename_to_new(folder: int, partial: str, name: str, path: str) -> None:
+    """Give a complete file its name. Another one that has come meanwhile stays."""
     try:  # a hard link would do it at once, but not every file system has them
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        os.close(_create(folder, name))
     except FileExistsError:
         raise VolumeExists(f"{path} has come into being meanwhile, and was left alone", operation="image") from None
     try:
-        partial.replace(path)
+        os.rename(partial, name, src_dir_fd=folder, dst_dir_fd=folder)
     except BaseException:
-        os.unlink(path)
+        os.unlink(name, dir_fd=folder)
         raise
 
 

@@ -155,3 +155,54 @@ def test_a_pipe_is_no_image(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(ImageError, match="neither a file nor a block device"):
         from_cloud_image(tmp_path / "pipe", tmp_path / "web1.qcow2", ACCESS, timeout=30)
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"", "is empty"),
+        (b"\x1f\x8b\x08", r"is packed \(gzip\): unpack it first"),
+        (b"\xfd7zXZ\0", r"is packed \(xz\)"),
+        (b"\x28\xb5\x2f\xfd", r"is packed \(zstd\)"),
+        (b"BZh91AY&SY", r"is packed \(bzip2\)"),
+        (b"PK\x03\x04", r"is packed \(zip\)"),
+        (b"debian.ovf".ljust(257, b"\0") + b"ustar", r"is packed \(tar, as an OVA is\)"),
+        (b"Bochs Virtual HD Image\0", "but bochs"),
+        (b"#!/bin/sh\n#V2.0 Format\nmodprobe cloop", "but cloop"),
+        (bytes((1 << 20) - 512) + b"koly", "but dmg"),
+        (bytes((1 << 20) - 512) + b"conectix".ljust(60, b"\0") + b"\0\0\0\x03", "is damaged"),
+    ],
+)
+def test_what_is_no_image(content: bytes, problem: str, tmp_path: Path) -> None:
+    """It would become a disk without a system, if it was taken for a raw one."""
+    source = tmp_path / "cloud"
+    source.write_bytes(content.ljust(1 << 20, b"\0") if content else b"")
+    with pytest.raises(ImageError, match=problem):
+        from_cloud_image(source, tmp_path / "web1.qcow2", ACCESS)
+
+
+def test_the_format_before_qcow2(tmp_path: Path) -> None:
+    made(tmp_path / "cloud", "-f", "qcow")
+    with pytest.raises(ImageError, match="but qcow, the version before qcow2"):
+        from_cloud_image(tmp_path / "cloud", tmp_path / "web1.qcow2", ACCESS)
+
+
+def test_a_vpc_that_has_its_parent_elsewhere(tmp_path: Path) -> None:
+    source = tmp_path / "cloud"
+    content = bytearray(made(source, "-f", "vpc"))
+    content[60:64] = content[-452:-448] = b"\0\0\0\x04"
+    source.write_bytes(content)
+    with pytest.raises(ImageError, match="refers to another file"):
+        from_cloud_image(source, tmp_path / "web1.qcow2", ACCESS)
+
+
+def test_a_vpc_of_fixed_size(tmp_path: Path) -> None:
+    """It says what it is in its last sector only, which is not of the disk."""
+    raw, source, target = tmp_path / "raw", tmp_path / "cloud", tmp_path / "web1.qcow2"
+    raw.write_bytes(b"boots".ljust(8 << 20, b"\0"))
+    options = ["-O", "vpc", "-o", "subformat=fixed,force_size"]
+    subprocess.run(["qemu-img", "convert", *options, raw, source], check=True, timeout=60)
+    assert not source.read_bytes().startswith(b"conectix")
+    from_cloud_image(source, target, ACCESS)
+    subprocess.run(["qemu-img", "convert", "-O", "raw", target, tmp_path / "back"], check=True, timeout=60)
+    assert (tmp_path / "back").read_bytes() == raw.read_bytes()

@@ -285,14 +285,14 @@ class Context:
         call = self._calls[token] = _Call(how, may_abort, asks if abortable else None)
         self._choose_what_to_wait_for()
         wait = Wait(token, lambda: self._abort(how) if abortable else 0, may_abort)
-        event: LibxlEvent = (yield wait) if unhang is None else (yield from self._unless_it_hangs(wait, unhang))
+        event: LibxlEvent = (yield wait) if unhang is None else (yield from self._unless_it_hangs(wait, unhang, asks))
         del self._calls[token]
         self._choose_what_to_wait_for()
         if call.given_up and event.code != 0:
             return lib.ERROR_FAIL  # type: ignore[no-any-return]  # cffi has no types
         return event.code
 
-    def _unless_it_hangs(self, wait: Wait, unhang: Callable[[], object]) -> Script[LibxlEvent]:
+    def _unless_it_hangs(self, wait: Wait, unhang: Callable[[], object], asks: int | None) -> Script[LibxlEvent]:
         operation, was_stopped = self._sink.current, False
         while True:
             event = yield replace(wait, until=time.monotonic() + SILENCE / 2)
@@ -300,6 +300,9 @@ class Context:
                 return event
             if was_stopped:
                 unhang()
+            given_up = self._calls[wait.token].given_up
+            if asks is not None and not given_up and self.hypervisor.glance_at(asks) is None:
+                self._give_up(wait.token, "the domain is gone")  # libxl waits for its event channel all the same
             was_stopped = operation is not None and operation.stopped is not None
 
     def check_connected(self) -> None:
