@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import pyxen.backends.xenlight.libxl
-from pyxen import ConnectFailed, DomainConfig, DomainInfo, Host
+from pyxen import ConnectFailed, DomainConfig, DomainInfo, Host, Operation
 from pyxen.records.endpoints import SpiceEndpoint
 from tests.offhost.setup import Release
 
@@ -26,6 +26,7 @@ __all__ = [
     "after_the_check_of_names",
     "be_impatient",
     "before_a_script",
+    "by_address",
     "end_core_dumps",
     "expect_other_workers",
     "expect_quick_guests",
@@ -471,3 +472,11 @@ def without_loops(monkeypatch: pytest.MonkeyPatch) -> None:
             return ffi.NULL
 
     monkeypatch.setattr(context, "lib", NoLoops())
+
+
+def by_address(host: Host, config: DomainConfig) -> DomainConfig:
+    """Return a configuration with the addresses of its PCI devices, as a create gives it to libxl."""
+    from pyxen.backends.xenlight.operations import passthrough
+
+    context: Any = host._backend._context  # type: ignore[attr-defined]
+    return passthrough.by_address(context, Operation("create"), config)

@@ -12,7 +12,8 @@ import pyxen
 from pyxen import Domain, GuestTimeout, InvalidArgument, NotFound, OperationCancelled, OperationFailed, Pci
 from tests.offhost.conftest import Configure
 from tests.offhost.host import OffHost
-from tests.offhost.internals import pretend_pci, pretend_pci_adds
+from tests.offhost.internals import by_address, pretend_pci, pretend_pci_adds
+from tests.offhost.store import StoreError
 from tests.offhost.test_live_devices import put
 
 FIRST: Final = "0000:03:00.0"
@@ -72,6 +73,34 @@ def test_no_domain_gets_what_another_one_has(
         with pytest.raises(NotFound, match=rf"{FIRST} is not assignable.*to domain {owner}: detach it there first"):
             call()
         assert offhost.store.read(record(FIRST)) == str(owner)
+
+
+@pytest.mark.usefixtures("functions")
+def test_what_a_domain_had_that_is_gone_is_free(offhost: OffHost, host: pyxen.Host, config: Configure) -> None:
+    """Libxl leaves the backend of a PV guest that did not let its devices go, and xl does not remove it."""
+    other, gone = host.domains[offhost.add("other", kind="pv")], 77
+    back = f"/local/domain/0/backend/pci/{gone}/0"
+    calls: list[Callable[[], Any]] = [
+        lambda: other.attach(Pci(FIRST)),
+        lambda: host.create(config("pv", name="new", pcis=[Pci(FIRST)])),
+    ]
+    for call in calls:
+        for name, value in {"num_devs": "1", "dev-0": FIRST, "vdevfn-0": "0"}.items():
+            offhost.store.write(f"{back}/{name}", value)
+        offhost.store.write(record(FIRST), str(gone))
+        assert {device.domid for device in host.pci.list()} == {None}
+        with pytest.raises((NotFound, InvalidArgument), match=r"xl pci-assignable-add|passthrough not supported"):
+            call()  # libxl was asked
+        with pytest.raises(StoreError, match="ENOENT"):
+            offhost.store.read(record(FIRST))
+
+
+@pytest.mark.usefixtures("functions")
+def test_a_domain_has_its_devices_by_their_addresses(offhost: OffHost, host: pyxen.Host, config: Configure) -> None:
+    """Libxl's own notes lose a device that has only a name."""
+    offhost.store.write(record(FIRST).replace("domid", "name"), "nic")
+    named = by_address(host, config("pv", pcis=[Pci(name="nic", seize=True)]))
+    assert named.pcis == (Pci(FIRST, seize=True),)
 
 
 def test_no_restored_domain_gets_what_another_one_has(

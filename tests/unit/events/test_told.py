@@ -250,6 +250,14 @@ def test_a_guest_cannot_eject_what_is_none(xen: XenHost, events: EventReader[Any
     assert told(events, 1) == ["MemoryTargetChanged 7 web1 1"]
 
 
+def test_a_target_includes_the_graphics_card(xen: XenHost, events: EventReader[Any]) -> None:
+    xen.create(7, "hvm1")
+    told(events, 2)
+    xen.server.write("/local/domain/7/memory/videoram", "8192")
+    xen.set_target(7, 40960)
+    assert told(events, 1) == ["MemoryTargetChanged 7 hvm1 49152"]
+
+
 def test_fifty_domains_come_and_go(xen: XenHost, watcher: Watcher) -> None:
     names = [f"{domid} d{domid}" for domid in range(1, 51)]
     with read(watcher, DomainCreated, DomainDestroyed) as events:

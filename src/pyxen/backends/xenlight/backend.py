@@ -60,6 +60,7 @@ from pyxen.backends.xenlight.operations import (
     vcpus,
     wait,
 )
+from pyxen.backends.xenlight.operations.passthrough import by_address
 from pyxen.backends.xenlight.operations.threaded_operations import ThreadedOperation
 from pyxen.backends.xenlight.operations.xl_lock import locked
 from pyxen.backends.xenlight.uptime import uptimes
@@ -125,8 +126,8 @@ class XenlightBackend(XenlightHost):
 
         def script() -> Script[DomainRef]:
             context = self._context
-            config = resources.fitted(context, operation, whole)
-            new = prepared or marshal.prepare(config)
+            config = by_address(context, operation, resources.fitted(context, operation, whole))
+            new = prepared if prepared is not None and prepared.config is config else marshal.prepare(config)
             domid = yield from lifecycle.create(
                 context, operation, new, identity, paused=paused, autoballoon=autoballoon
             )
@@ -145,7 +146,7 @@ class XenlightBackend(XenlightHost):
         operation: Operation[DomainConfig] = Operation("check_create", config.name, timeout=timeout)
 
         def script() -> Script[DomainConfig]:
-            fitted = resources.fitted(self._context, operation, whole)
+            fitted = by_address(self._context, operation, resources.fitted(self._context, operation, whole))
             yield from lifecycle.check_create(self._context, operation, marshal.prepare(fitted), autoballoon)
             return fitted
 

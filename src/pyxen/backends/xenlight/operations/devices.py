@@ -69,6 +69,8 @@ _USB_CONTROLLER: Final = kind_of(UsbCtrl())
 _LOOKS: Final = 3
 """How often libxl is asked for devices that it does not list, though xenstore has some: they may just be going."""
 
+_NOT_GIVEN: Final = re.compile("cannot be assigned - no IOMMU|already assigned to a different guest")
+"""What libxl says of a PCI device of which it has given nothing to a domain."""
 _NO_DEVICE_MODEL: Final = re.compile(
     "device model required but not running|Failed to connect to QMP socket .*: No such file"
 )  # the code is only ERROR_FAIL
@@ -408,10 +410,10 @@ def _why_not_attached(context: Context, operation: Operation[Any], device: Part,
         return not_assignable(operation, device, code)
     if operation.stopped is None and isinstance(device, UsbDev) and is_unplugged(device):
         return no_such_usb(operation, device, code)
-    if isinstance(device, Pci):
-        return _half_given(operation, device, code)
     if operation.stopped is None and any(map(_NO_DEVICE_MODEL.search, operation.log)):
         return needs_qemu(device, BACKEND)
+    if isinstance(device, Pci) and not any(map(_NOT_GIVEN.search, operation.log)):
+        return _half_given(operation, device, code)
     return failure(operation, code)
 
 

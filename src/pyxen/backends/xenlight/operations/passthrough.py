@@ -12,14 +12,14 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from pyxen._common.pci_preconditions import check_one_function, held, meant_by
+from pyxen._common.pci_preconditions import check_one_function, held, meant_by, one_function
 from pyxen.backends.xenlight.libxl.context import Context
 from pyxen.backends.xenlight.libxl.event_loop import Script, Wait
-from pyxen.backends.xenlight.operations.pci import devices, holders
-from pyxen.config import DomainType, Pci, PciAddress
+from pyxen.backends.xenlight.operations.pci import devices, forget_dead_holders, holders
+from pyxen.config import DomainConfig, DomainType, Pci, PciAddress
 from pyxen.operation import Operation
 
-__all__ = ["check_free", "has_answered", "reserved_pcis"]
+__all__ = ["by_address", "check_free", "has_answered", "reserved_pcis"]
 
 _GIVEN: Final[set[PciAddress]] = set()
 """The devices that this process gives to a domain now. What one host gives, another must not give, either."""
@@ -45,6 +45,7 @@ def reserved_pcis(context: Context, operation: Operation[Any], pcis: Sequence[Pc
     for address in addresses:
         if address in _GIVEN:
             raise held(operation, address, None)
+    forget_dead_holders(context.hypervisor, addresses)
     _GIVEN.update(addresses)
     try:
         yield
@@ -62,6 +63,19 @@ def check_free(context: Context, operation: Operation[Any], pcis: Sequence[Pci])
     addresses = _addresses(context, operation, pcis)
     for address, domid in holders(context.hypervisor, addresses).items():
         raise held(operation, address, domid)
+
+
+def by_address(context: Context, operation: Operation[Any], config: DomainConfig) -> DomainConfig:
+    """Return a configuration whose PCI devices have addresses: libxl's JSON loses one that has only a name.
+
+    Raises:
+        NotFound: The host has no device with such a name.
+        InvalidArgument: One stands for several functions.
+    """
+    if all(pci.address is not None and pci.address.function is not None for pci in config.pcis):
+        return config
+    present = devices(context.hypervisor)
+    return config.replace(pcis=[one_function(operation, present, pci) for pci in config.pcis])
 
 
 def _addresses(context: Context, operation: Operation[Any], pcis: Sequence[Pci]) -> list[PciAddress]:

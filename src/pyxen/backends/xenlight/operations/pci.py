@@ -22,7 +22,7 @@ from pyxen.features import Feature
 from pyxen.operation import Operation
 from pyxen.records.host_devices import PciDevice
 
-__all__ = ["assignable_add", "assignable_remove", "devices", "holders", "note_holder"]
+__all__ = ["assignable_add", "assignable_remove", "devices", "forget_dead_holders", "holders", "note_holder"]
 
 _BACKENDS: Final = "/local/domain/0/backend/pci"
 _INFO: Final = "/libxl/pci"
@@ -44,15 +44,16 @@ def devices(hypervisor: Hypervisor) -> list[PciDevice]:
     if not found:
         return []
     told = hypervisor.read_dom0s([f"{_node(one.address)}/{name}" for one in found for name in ("name", "domid")])
+    noted = _there(hypervisor, told[1::2])
     return [
         _shown(device, name, domid, places.get(str(device.address)))
-        for device, name, domid in zip(found, told[::2], told[1::2], strict=True)
+        for device, name, domid in zip(found, told[::2], noted, strict=True)
     ]
 
 
-def _shown(device: PciDevice, name: str | None, domid: str | None, place: _Place | None) -> PciDevice:
+def _shown(device: PciDevice, name: str | None, domid: int | None, place: _Place | None) -> PciDevice:
     """Return a device with what xenstore says of it."""
-    holder = _number(domid) if place is None else place.domid
+    holder = domid if place is None else place.domid
     vdevfn = None if place is None else place.vdevfn
     return dataclasses.replace(
         device,
@@ -69,12 +70,33 @@ def holders(hypervisor: Hypervisor, addresses: Sequence[PciAddress]) -> dict[Pci
     if not addresses:
         return {}
     places = _places(hypervisor)
-    told = hypervisor.read_dom0s([f"{_node(address)}/domid" for address in addresses])
+    noted = _there(hypervisor, hypervisor.read_dom0s([f"{_node(address)}/domid" for address in addresses]))
     found = {
-        address: _number(domid) if (place := places.get(str(address))) is None else place.domid
-        for address, domid in zip(addresses, told, strict=True)
+        address: domid if (place := places.get(str(address))) is None else place.domid
+        for address, domid in zip(addresses, noted, strict=True)
     }
     return {address: domid for address, domid in found.items() if domid is not None}
+
+
+def forget_dead_holders(hypervisor: Hypervisor, addresses: Sequence[PciAddress]) -> None:
+    """Remove the records that domains which are gone have devices: libxl would refuse these devices for ever."""
+    if not addresses:
+        return
+    paths = [f"{_node(address)}/domid" for address in addresses]
+    told = hypervisor.read_dom0s(paths)
+    there = _there(hypervisor, told)
+    dead = [path for path, text, domid in zip(paths, told, there, strict=True) if text is not None and domid is None]
+    if dead:
+        hypervisor.remove(*dead)
+
+
+def _there(hypervisor: Hypervisor, told: Sequence[str | None]) -> list[int | None]:
+    """Return domids that xenstore tells; None for a domain that is gone: a toolstack may leave what it had."""
+    domids = [_number(text) for text in told]
+    if all(domid is None for domid in domids):
+        return domids
+    there = {info.domid for info in hypervisor.glance()}
+    return [domid if domid in there else None for domid in domids]
 
 
 def note_holder(hypervisor: Hypervisor, address: PciAddress, domid: int) -> bool:
@@ -89,7 +111,7 @@ def _node(address: PciAddress) -> str:
 
 def _places(hypervisor: Hypervisor) -> dict[str, _Place]:
     """Return the domain and the place there of each device that a domain has, by its address."""
-    domids = sorted(int(name) for name in hypervisor.directory(_BACKENDS) if name.isdecimal())
+    domids = sorted(domid for domid in _there(hypervisor, hypervisor.directory(_BACKENDS)) if domid is not None)
     if not domids:
         return {}
     counts = hypervisor.read_dom0s([f"{_BACKENDS}/{domid}/0/num_devs" for domid in domids])

@@ -86,10 +86,17 @@ def introduced(xenstore: Connection, domids: Sequence[int]) -> list[bool]:
 
 
 def settings(xenstore: Connection, domids: Sequence[int]) -> list[tuple[str | None, int | None]]:
-    """Return name and memory target (in KiB) of some domains; None for a missing value."""
-    paths = [f"/local/domain/{domid}/{node}" for domid in domids for node in ("name", "memory/target")]
-    values = read_values(xenstore, paths)
-    return [(name, _number(target)) for name, target in zip(values[::2], values[1::2], strict=True)]
+    """Return name and memory target (in KiB) of some domains; None for a missing value.
+
+    The target includes the graphics card's memory, as that of `DomainMemory` does: libxl writes it without.
+    """
+    names = ("name", "memory/target", "memory/videoram")
+    values = read_values(xenstore, [f"/local/domain/{domid}/{node}" for domid in domids for node in names])
+    targets = [
+        None if (number := _number(target)) is None else number + (_number(videoram) or 0)
+        for target, videoram in zip(values[1::3], values[2::3], strict=True)
+    ]
+    return list(zip(values[::3], targets, strict=True))
 
 
 def ejected(xenstore: Connection, disks: Sequence[tuple[int, int]]) -> list[bool]:
