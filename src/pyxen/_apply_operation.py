@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from pyxen._common.own_thread import carry_out
+from pyxen._common.pci_preconditions import is_symbolic, meant_by
 from pyxen._placement import placement_of
 from pyxen.applying import Applied, Plan, begin_step, failure, plan_of, running
 from pyxen.backends.base import Backend, DomainRef
@@ -89,7 +90,8 @@ class _Applying:
         ref = DomainRef(info.domid, info.uuid)
         domain = self._handle(ref, info.name)
         now = self._finish(domain.begin.config)
-        plan = plan_of(now, config, placement_of(self._backend, info, now, config))
+        wanted = _by_address(self._backend, config)
+        plan = plan_of(now, wanted, placement_of(self._backend, info, now, wanted))
         for place, step in enumerate(() if dry_run else plan.steps):
             try:
                 self._finish(partial(begin_step, step, domain.begin, self._left()))
@@ -131,3 +133,14 @@ class _Applying:
 
     def _left(self) -> float | None:
         return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
+
+
+def _by_address(backend: Backend, config: DomainConfig) -> DomainConfig:
+    """Return a configuration with its PCI devices as the domain has them: each function by its address."""
+    if Feature.HOST_DEVICES not in backend.features or not any(map(is_symbolic, config.pcis)):
+        return config
+    present = backend.pci_devices()
+    found = [(pci, meant_by(present, pci)) for pci in config.pcis]
+    return config.replace(
+        pcis=[pci.replace(address=meant[0].address, name=None) if len(meant) == 1 else pci for pci, meant in found]
+    )

@@ -22,6 +22,7 @@ __all__ = [
     "find_pci_or_none",
     "first_unassigned",
     "held",
+    "is_symbolic",
     "meant_by",
     "not_assignable",
     "one_function",
@@ -134,6 +135,11 @@ def first_unassigned(devices: Sequence[PciDevice], pcis: Sequence[Pci]) -> Pci |
         if not functions or (not pci.seize and any(not one.assignable and one.domid is None for one in functions)):
             return pci
     return None
+
+
+def is_symbolic(pci: Pci) -> bool:
+    """Tell whether a device is given by its name, or without the number of its function."""
+    return pci.address is None or pci.address.function is None
 
 
 def meant_by(devices: Sequence[PciDevice], pci: Pci) -> list[PciDevice]:

@@ -99,6 +99,16 @@ def test_the_functions_of_a_pci_device(fake: FakeHost) -> None:
     assert [str(device.config.address) for device in guest.pcis] == ["0000:00:17.0"]
 
 
+def test_a_pci_device_without_the_number_of_its_function_stays(fake: FakeHost) -> None:
+    """Each apply would take it from a guest that runs, and give it back."""
+    fake.pci.assignable_add("00:17.0", name="nic")
+    for number, pci in enumerate((Pci("00:17.*", vslot=6), Pci(name="nic"))):
+        wanted = config(f"web{number}", type="pv", pcis=[pci])
+        domain = fake.create(wanted)
+        assert not fake.apply(wanted).changed
+        domain.destroy()
+
+
 def test_ports_of_usb_controllers(fake: FakeHost) -> None:
     web = fake.create(config(type="hvm"))
     made = [web.attach(UsbCtrl(version=version)) for version in (1, 2, 3)]

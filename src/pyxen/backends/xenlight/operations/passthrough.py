@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from pyxen._common.pci_preconditions import check_one_function, held, meant_by, one_function
+from pyxen._common.pci_preconditions import check_one_function, held, is_symbolic, meant_by, one_function
 from pyxen.backends.xenlight.libxl.context import Context
 from pyxen.backends.xenlight.libxl.event_loop import Script, Wait
 from pyxen.backends.xenlight.operations.pci import devices, forget_dead_holders, holders
@@ -72,7 +72,7 @@ def by_address(context: Context, operation: Operation[Any], config: DomainConfig
         NotFound: The host has no device with such a name.
         InvalidArgument: One stands for several functions.
     """
-    if all(pci.address is not None and pci.address.function is not None for pci in config.pcis):
+    if not any(map(is_symbolic, config.pcis)):
         return config
     present = devices(context.hypervisor)
     return config.replace(pcis=[one_function(operation, present, pci) for pci in config.pcis])

@@ -95,11 +95,17 @@ def _keys(operation: Operation[Any], domid: int, uuid: UUID) -> list[bytes]:
     """Return the keys of a domain's notes, which are in the names of files: libxl does not tell them."""
     prefix = f"userdata-d.{domid}.{uuid}.".encode()
     try:
-        names = os.listdir(_FOLDER)
+        with os.scandir(_FOLDER) as entries:
+            found = [entry.name for entry in entries if entry.name.startswith(prefix) and _has_text(entry)]
     except OSError as problem:
         message = f"cannot list the notes in {_FOLDER.decode()}: {problem.strerror}"
         raise describe(OperationFailed, message, operation) from problem
-    return sorted(name.removeprefix(prefix) for name in names if name.startswith(prefix))
+    return sorted(name.removeprefix(prefix) for name in found)
+
+
+def _has_text(entry: os.DirEntry[bytes]) -> bool:
+    """Tell whether a file holds a note: libxl does not read an empty one."""
+    return entry.is_file(follow_symlinks=False) and entry.stat(follow_symlinks=False).st_size > 0
 
 
 def _notes(context: Context, operation: Operation[Any], domid: int, uuid: UUID) -> Mapping[bytes, bytes]:
