@@ -481,9 +481,11 @@ def finish(
             operation = begin()
         if not may_wait(operation._run.completer):  # noqa: SLF001 (of this module's own class)
             operation.cancel()  # it needs another host, too, whose thread this is
-        return operation.result()
+        return operation.wait()
     except KeyboardInterrupt:
         for started in begun:
+            if started.stopped is not None and not started.done():
+                continue  # it is the second one, and has ended the wait for the undoing
             started.cancel()
             if started.exception() is None and undo is not None:
                 with contextlib.suppress(DomainNotFound):  # the domain has ended by itself

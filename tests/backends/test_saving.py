@@ -73,7 +73,7 @@ def test_save_and_restore(host: Host, willing: Guest, files: Files, folder: str)
         again = host.restore(file, paused=True, timeout=120)
         assert (again.info().name, again.uuid) == (name, uuid)
         assert again.info().state is DomainState.PAUSED
-        with pytest.raises(DomainExists, match=r"destroy it, or restore with|already exists"):
+        with pytest.raises(DomainExists, match=r"destroy it, or restore with|already exists|already active"):
             host.restore(file)
         if differs(host, "moved"):
             return

@@ -53,5 +53,7 @@ def carry_out(
         if taken.acquire(blocking=False):
             is_ours = isinstance(error, Error)
             operation.set_exception(error if is_ours else describe(OperationCancelled, "it was not begun", operation))
+        else:  # Ctrl-C: nobody gets the operation
+            operation.cancel()
         raise
     return operation

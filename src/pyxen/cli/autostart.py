@@ -82,7 +82,7 @@ def stop(
         guests = [guest for guest in host.guests if not is_ready_name(guest.name)]  # those are a pool's
         if guests:
             confirm(f"Stop {len(guests)} guests: {', '.join(map(named, guests))}?", yes=yes)
-        with interrupted_as("what had begun was finished, and no other guest was stopped"):
+        with interrupted_as("no other guest is stopped: pyxen list shows what became of those that were"):
             done = autostart.stop_all(host, wanted, parallel=parallel)
     if as_json:
         document([_stopped(each) for each in done])

@@ -182,7 +182,7 @@ def _text(file: str) -> str:
 @contextlib.contextmanager
 def _making(title: str) -> Iterator[Callable[[Step], None] | None]:
     """Have a bar on standard error if that is a terminal, and end the command in order if something goes wrong."""
-    with told(), ended_in_order(), interrupted_as("what had been made was removed"):
+    with told(), ended_in_order(), interrupted_as("what had been made was removed, if that was not interrupted, too"):
         if not shows_colours():
             yield None
             return

@@ -14,6 +14,8 @@ __all__ = ["carry_out"]
 T = TypeVar("T")
 
 _UNDONE: Final = "what had begun was cancelled and undone"
+_STAYS: Final = "it was done just before, and stays"
+_MAY_STAY: Final = "it was done just before, and may stay: its undoing was interrupted, too"
 
 
 def carry_out(
@@ -32,14 +34,20 @@ def carry_out(
     begun: list[Operation[T]] = []
     kept: list[Any] = []
 
+    def undone(result: Any) -> None:
+        kept.append(result)
+        if undo is not None:
+            undo(result)
+            kept.clear()
+
     def recorded() -> Operation[T]:
         begun.append(begin())
         return begun[0]
 
     try:
-        return _finished(title, recorded, kept.append if undo is None else undo)
+        return _finished(title, recorded, undone)
     except KeyboardInterrupt:
-        raise KeyboardInterrupt("it was done just before, and stays" if kept else _outcome(begun)) from None
+        raise KeyboardInterrupt((_STAYS if undo is None else _MAY_STAY) if kept else _outcome(begun)) from None
 
 
 def _finished(title: str | None, begin: Callable[[], Operation[T]], undo: Callable[[Any], object] | None) -> T:

@@ -146,12 +146,21 @@ def sched_rtds(
             return
         found = _of_kind(host, domain, SchedulerKind.RTDS)
         if sets:
+            _check_vcpus(found, [each for each in vcpus if isinstance(each, int)])  # before any of them is set
             for place, share in enumerate(shares):
                 found.set_scheduler(share, vcpu=vcpus[place] if vcpus else None)
             report(found, as_json=as_json)
             return
         rows = _rows(found, None if not vcpus else [each for each in vcpus if isinstance(each, int)])
     _print_rows(rows, as_json=as_json)
+
+
+def _check_vcpus(domain: Domain, numbers: list[int]) -> None:
+    """Check that a domain has vCPUs with all these numbers."""
+    there = {vcpu.number for vcpu in domain.vcpus()} if numbers else set()
+    missing = [number for number in numbers if number not in there]
+    if missing:
+        raise InvalidArgument(f"the domain has no vCPU {missing[0]}", operation="set_scheduler", domain=domain.domid)
 
 
 def _schedule(

@@ -52,6 +52,8 @@ __all__ = [
     "xl_conf_of",
 ]
 
+_SETTING: Final = re.compile(r"\s*[A-Za-z_][A-Za-z0-9_]*\s*\+?=")
+"""The beginning of a setting in xl's language."""
 _DECIMAL: Final = re.compile("[0-9]{1,18}")
 
 XL_CONF_VARIABLE: Final = "PYXEN_XL_CONF"
@@ -264,7 +266,7 @@ def config_said(file: str, settings: Sequence[str] | None) -> DomainConfig:
     """Read a configuration of which a person writes a file and settings, or only settings, in any order as for xl.
 
     Args:
-        file: The first word: the file, or a setting in xl's language, which has a ``=`` and is no file that exists.
+        file: The first word: the file, or a setting in xl's language. A file whose name looks like one is ``./a=b``.
         settings: The other words.
 
     Raises:
@@ -272,7 +274,7 @@ def config_said(file: str, settings: Sequence[str] | None) -> DomainConfig:
         ConfigError: It is not a configuration.
     """
     words = [*(settings or ())]
-    if "=" not in file or os.path.exists(file):
+    if not _SETTING.match(file):
         return config_of(file, words)
     named = next((word for word in words if "=" not in word), None)
     if named is not None:

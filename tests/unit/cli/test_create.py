@@ -385,6 +385,21 @@ def test_settings_may_precede_the_file(host: FakeHost, done: Done, config: Path)
     assert host.domains["web3"].config().memory == 96
 
 
+def test_a_file_whose_name_looks_like_a_setting(
+    host: FakeHost, run: Run, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody else may have put one into the folder."""
+    monkeypatch.chdir(tmp_path)
+    other = tmp_path / "memory=96"
+    other.write_text(config.read_text().replace("web2", "web4"))
+    assert run("create", "memory=96", str(config)).exit_code == 0
+    assert "web4" not in host.domains
+    assert run("create", "./memory=96").exit_code == 0
+    assert "web4" in host.domains
+    missing = run("create", "/srv/a=b/none.cfg")
+    assert (missing.exit_code, "No such file" in missing.stderr) == (2, True)
+
+
 def test_a_create_of_nothing(run: Run, config: Path) -> None:
     assert run("create").exit_code == 2
     result = run("create", str(config), str(config))

@@ -87,7 +87,7 @@ def test_a_suspend_is_undone(host: FakeHost) -> None:
     ("command", "said"),
     [
         (["start"], "domains that were started before run on"),
-        (["stop", "-y"], "what had begun was finished, and no other guest was stopped"),
+        (["stop", "-y"], "no other guest is stopped: pyxen list shows what became of those that were"),
     ],
 )
 def test_domains_of_the_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str], said: str) -> None:
@@ -150,6 +150,21 @@ def test_a_create_is_undone(host: FakeHost, monkeypatch: pytest.MonkeyPatch, con
         result = CliRunner().invoke(app, ["create", str(config)])
     assert (result.exit_code, result.stderr) == (130, f"error: {UNDONE}")
     assert "web2" not in host.domains
+
+
+@pytest.mark.usefixtures("host")
+def test_a_create_whose_undoing_is_interrupted_may_stay(monkeypatch: pytest.MonkeyPatch, config: Path) -> None:
+    real = Operation.wait
+
+    def wait(self: Operation[Any]) -> Any:
+        real(self)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Operation, "wait", wait)  # also that for the end of the domain
+        result = CliRunner().invoke(app, ["create", str(config)])
+    assert result.exit_code == 130
+    assert result.stderr.endswith("it was done just before, and may stay: its undoing was interrupted, too\n")
 
 
 def test_what_was_done_before_the_host_is_closed_stays(host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:

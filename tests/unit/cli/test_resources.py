@@ -161,6 +161,13 @@ FIRST = ["-v", "0", "-p", "20000", "-b", "5000", "-e", "1"]
 SECOND = ["-v", "1", "-p", "30000", "-b", "15000", "-e", "0"]
 
 
+def test_no_vcpu_is_set_if_one_is_missing(real: FakeHost, run: Run) -> None:
+    before = real.domains["web1"].scheduler(vcpu=0)
+    result = run("sched-rtds", "-d", "web1", *FIRST, "-v", "7", "-p", "30000", "-b", "6000", "-e", "0")
+    assert (result.exit_code, "no vCPU 7" in result.stderr) == (1, True)
+    assert real.domains["web1"].scheduler(vcpu=0) == before
+
+
 def test_several_vcpus_at_once(real: FakeHost, done: Done, told: Told) -> None:
     done("sched-rtds", "-d", "web1", *FIRST, *SECOND)
     web = real.domains["web1"]

@@ -157,6 +157,8 @@ class ThreadedOperations:
                 self._running.pop(operation, None)
                 threaded.end()
                 operation.set_exception(error)
+            else:  # Ctrl-C: nobody gets the operation
+                operation.cancel()
             raise
         return operation
 
