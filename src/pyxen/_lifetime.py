@@ -93,4 +93,9 @@ class Lifetime:
             if self.open:
                 warnings.warn(f"<Host {self._backend.uri}> was never closed", ResourceWarning, stacklevel=2)
         finally:
-            self.close()
+            try:
+                self.close()
+            except KeyboardInterrupt:  # nobody waits for what is undone any more; the rest is closed all the same
+                self._settle = lambda: None
+                self.close()
+                raise

@@ -258,8 +258,9 @@ def _with_missing_bridge(name: str) -> Any:
     return change
 
 
-@needs_clone
-@pytest.mark.parametrize("verb", ["clone", "pool"])
+@pytest.mark.parametrize(
+    "verb", [pytest.param("clone", marks=needs_clone), pytest.param("pool", marks=[needs_clone, needs_pool])]
+)
 def test_a_saved_guest_that_is_not_there(host: Host, folder: str, verb: str) -> None:
     path = os.path.join(folder, "nothing.save")
     call = partial(host.clone, path) if verb == "clone" else partial(host.pool, saved=path)

@@ -115,8 +115,8 @@ class Claims:
             pass  # somebody has removed them
         except OSError as error:
             raise _not_dropped(error) from error
-        unlock_file(self._lock)
-        self._lock, self._path = -1, None
+        lock, self._lock, self._path = self._lock, -1, None  # first: Ctrl-C must not have it closed twice
+        unlock_file(lock)
         _remove(dropped)
 
     def close(self) -> None:

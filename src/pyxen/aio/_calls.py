@@ -232,7 +232,8 @@ class Calls:
             OperationFailed: No thread can be started, and the host is not being closed.
         """
         try:
-            start(threading.Thread(target=call, name="pyxen-aio-undo"))
+            # A daemon: at exit, Python would wait for it without a bound, before `settle`, which has one.
+            start(threading.Thread(target=call, name="pyxen-aio-undo", daemon=True))
         except OperationFailed:
             try:
                 submitted(self._begins, call, OperationFailed, NO_THREAD)  # its threads have begun what is undone

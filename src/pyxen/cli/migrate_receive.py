@@ -11,8 +11,8 @@ import typer
 
 from pyxen.cli.completion import DEFAULT_URI
 from pyxen.cli.files import complain
-from pyxen.cli.options import Uri
 from pyxen.cli.session import xl_conf_of
+from pyxen.cli.uri import Uri
 from pyxen.connection import connect
 from pyxen.errors import Error, OperationFailed
 from pyxen.host import Host

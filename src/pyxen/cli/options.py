@@ -7,7 +7,8 @@ from typing import Annotated, Any, TypeAlias
 
 import typer
 
-from pyxen.cli.completion import DEFAULT_URI, URI_VARIABLE, domains, pools
+from pyxen.cli.completion import domains, pools
+from pyxen.cli.uri import Uri
 
 __all__ = [
     "AsJson",
@@ -21,13 +22,6 @@ __all__ = [
     "seconds",
     "timeout_option",
 ]
-
-
-def _uri(ctx: typer.Context, value: str) -> str:
-    """Return the URI of the command, or the one before it, or that of the environment."""
-    if ctx.resilient_parsing:  # a line that is being completed, see `pyxen.cli.completion`
-        return value
-    return value or ctx.obj or DEFAULT_URI
 
 
 def seconds(value: float | None) -> float | None:
@@ -50,9 +44,6 @@ def timeout_option(meaning: str) -> Any:
     return typer.Option("--timeout", metavar="SECONDS", min=0.0, callback=seconds, help=meaning)
 
 
-Uri: TypeAlias = Annotated[
-    str, typer.Option("--uri", metavar="URI", callback=_uri, help=f"The host. Default: ${URI_VARIABLE}, or this one.")
-]
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Yes: TypeAlias = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 Timeout: TypeAlias = Annotated[float | None, timeout_option("Give up after this time, and undo it.")]

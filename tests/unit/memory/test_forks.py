@@ -15,6 +15,7 @@ from pyxen import DomainConfig, Hosts, OperationFailed, ShutdownReason
 from pyxen.metrics import HostCollector
 from pyxen.testing import FakeHost
 from tests.forks import check_no_lock_is_waited_for, locks_of, told_by_a_child, told_under
+from tests.waiting import until
 
 
 def test_the_child_of_a_fork_waits_for_no_lock() -> None:
@@ -70,8 +71,13 @@ def test_what_a_test_does_to_its_host_in_the_child_of_a_fork() -> None:
         for name, lock in locks_of([fake, guest]):
             assert told_under([lock], refused | closes) == wanted, name
         guest.say(b"the parent's")  # its console is still open
-        assert select.select([console], [], [], 20)[0]
-        assert console.read(20).endswith(b"the parent's")
+        shown: list[bytes] = []
+
+        def has_come() -> bool:
+            shown.append(console.read(20) or b"" if select.select([console], [], [], 0)[0] else b"")
+            return b"".join(shown).endswith(b"the parent's")
+
+        until(has_come, "its console is closed")
         assert fake.unused_failures == ()
 
 
