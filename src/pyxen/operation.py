@@ -476,15 +476,17 @@ def finish(
     """
     check_may_wait(completer=completer)
     begun: list[Operation[Any]] = []
+    awaited = False
     try:
         with _owning(begun):
             operation = begin()
         if not may_wait(operation._run.completer):  # noqa: SLF001 (of this module's own class)
             operation.cancel()  # it needs another host, too, whose thread this is
+        awaited = True
         return operation.wait()
     except KeyboardInterrupt:
         for started in begun:
-            if started.stopped is not None and not started.done():
+            if awaited and started.stopped is not None and not started.done():
                 continue  # it is the second one, and has ended the wait for the undoing
             started.cancel()
             if started.exception() is None and undo is not None:

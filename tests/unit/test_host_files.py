@@ -6,7 +6,7 @@ import pytest
 
 import pyxen
 from pyxen import Disk, DomainConfig, FileMissing, Stubdomain
-from pyxen._common.host_files import files_of_config
+from pyxen._common.host_files import files_of, files_of_config
 
 BOXED = DomainConfig(
     "boxed",
@@ -26,3 +26,13 @@ def test_those_of_a_stub_domain_count_if_it_has_one() -> None:
 def test_a_stub_domain_whose_kernel_is_missing() -> None:
     with pyxen.connect("memory:///?files=here") as host, pytest.raises(FileMissing, match="/no/such/stub-kernel"):
         host.create(BOXED.replace(disks=[]))
+
+
+@pytest.mark.parametrize("backend", [None, "0", "Domain-0"])
+def test_files_of_dom0(backend: str | None) -> None:
+    assert files_of(Disk("/srv/a.img", vdev="xvda", backend=backend)) == ["/srv/a.img"]
+
+
+@pytest.mark.parametrize("disk", [Disk("/srv/a.img", vdev="xvda", backend="7"), Disk("/srv/a.img", backend_domid=7)])
+def test_files_of_a_driver_domain(disk: Disk) -> None:
+    assert files_of(disk) == []

@@ -187,6 +187,22 @@ def test_a_second_ctrl_c_does_not_wait_for_what_was_begun_and_awaited_at_once() 
     assert isinstance(workers[0].operation.exception(5), OperationCancelled)
 
 
+def test_a_first_ctrl_c_waits_for_the_undoing_of_what_was_cancelled_already() -> None:
+    """What begins an operation cancels it if Ctrl-C comes, as nobody else has it."""
+    workers: list[Worker] = []
+
+    def begin() -> Operation[str]:
+        operation = Operation[str]("create", "web1")
+        workers.append(Worker(operation, slow=True))
+        threading.Timer(0.2, workers[0].undone.set).start()
+        operation.cancel()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        finish(begin)
+    assert workers[0].operation.done()
+
+
 def test_ctrl_c_after_the_end_changes_nothing() -> None:
     operation = Operation[str]("create")
     operation.set_result("done")

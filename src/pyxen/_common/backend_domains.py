@@ -12,10 +12,18 @@ from pyxen.config.device_table import KINDS, SERVED
 from pyxen.errors import NotFound
 from pyxen.operation import Operation, describe
 
-__all__ = ["no_backend_of", "served_devices"]
+__all__ = ["is_served_by_dom0", "no_backend_of", "served_devices"]
+
+_DOM0: Final = (None, "", "0", "Domain-0")
+"""How a device names the domain that serves it, if that is dom0."""
 
 _NOUNS: Final[dict[type[Part], str]] = {kind.part: kind.noun for kind in KINDS}
 _HOT: Final[set[type[Part]]] = {kind.part for kind in KINDS if kind.hot}
+
+
+def is_served_by_dom0(device: Part) -> bool:
+    """Tell whether dom0 serves a device. What it names is another domain's otherwise, such as files and bridges."""
+    return getattr(device, "backend", None) in _DOM0 and not getattr(device, "backend_domid", None)
 
 
 def served_devices(config: DomainConfig) -> list[Part]:

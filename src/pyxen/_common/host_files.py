@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Final
 
+from pyxen._common.backend_domains import is_served_by_dom0
 from pyxen.config import Disk, DomainConfig, DomainType, Part, Vif
 
 __all__ = [
@@ -49,9 +50,7 @@ def files_of(*devices: Part) -> list[str]:
 
     Targets that a script resolves, and what a driver domain has, are left out.
     """
-    local = [
-        device for device in devices if isinstance(device, Disk | Vif) and not (device.backend or device.backend_domid)
-    ]
+    local = [device for device in devices if isinstance(device, Disk | Vif) and is_served_by_dom0(device)]
     targets = [disk.target for disk in local if isinstance(disk, Disk) and not disk.script]
     return [path for path in (*targets, *(device.script for device in local)) if path and path.startswith("/")]
 
@@ -66,8 +65,7 @@ def lacks_bridge(device: Part) -> bool:
     if not isinstance(device, Vif) or device.bridge is None:
         return False
     bridged = device.script is None or os.path.basename(device.script) == _BRIDGE_SCRIPT
-    local = device.backend is None and not device.backend_domid
-    return bridged and local and not os.path.exists(f"{_BRIDGES}/{device.bridge}")
+    return bridged and is_served_by_dom0(device) and not os.path.exists(f"{_BRIDGES}/{device.bridge}")
 
 
 def how_to_bridge(name: str, port: str = "eth0") -> str:

@@ -8,6 +8,7 @@ import os
 from typing import Final
 
 from pyxen._common.programs import run_program
+from pyxen._common.shortage import is_full
 from pyxen.config import DiskFormat
 from pyxen.errors import FileMissing, NotEnoughSpace, OperationFailed
 
@@ -22,7 +23,6 @@ BASE_FORMATS: Final = {
 }
 """The formats of disks that can be below an overlay, with QEMU's names of them."""
 
-_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _NO_SPACE: Final = os.strerror(errno.ENOSPC)
 _TO_MAKE: Final = 60.0  # seconds, for a file of some hundred KiB
 
@@ -50,7 +50,7 @@ def make_overlay(verb: str, base: str, kind: DiskFormat, path: str) -> None:
     try:
         made = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)  # qemu-img keeps the mode
     except OSError as problem:
-        kind_of_error = NotEnoughSpace if problem.errno in _FULL else OperationFailed
+        kind_of_error = NotEnoughSpace if is_full(problem) else OperationFailed
         raise kind_of_error(f"cannot make {path}: {problem.strerror}", operation=verb) from problem
     try:
         _fill(verb, base, kind, path, f"/proc/{os.getpid()}/fd/{made}")

@@ -1,4 +1,4 @@
-"""Shortage of what a process is granted: descriptors, threads, processes, memory."""
+"""Shortage of what a process is granted: descriptors, threads, processes, memory, space for files."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from typing import Final, TypeVar
 
 from pyxen.errors import Error
 
-__all__ = ["REMEDY", "is_shortage", "shortage", "submitted"]
+__all__ = ["REMEDY", "is_full", "is_shortage", "shortage", "submitted"]
 
 T = TypeVar("T")
 
 REMEDY: Final = "raise its limits (ulimit -n and -u, or LimitNOFILE= and TasksMax= of its unit), or do less at once"
 
 _ERRNOS: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
+
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 _NO_THREAD: Final = "can't start new thread"
 """What Python says in a `RuntimeError`."""
@@ -25,6 +27,11 @@ _NO_THREAD: Final = "can't start new thread"
 def is_shortage(error: OSError) -> bool:
     """Tell whether the system has refused a descriptor or memory: it says nothing of what was asked for."""
     return error.errno in _ERRNOS
+
+
+def is_full(error: OSError) -> bool:
+    """Tell whether a file system is full, or the user's share of it, or it has no files of that size."""
+    return error.errno in _FULL
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ from typing import Final
 from uuid import UUID, uuid4
 
 from pyxen._common.arguments import check_config, check_is, check_number
+from pyxen._common.backend_domains import is_served_by_dom0
 from pyxen._common.claims import Claim, ClaimSet
 from pyxen._common.defaults import with_memory
 from pyxen._common.overlays import BASE_FORMATS
@@ -110,7 +111,7 @@ class Copier:
                 f"{disk.vdev}: several guests cannot write to the same disk: give folder= for copy-on-write "
                 "images, or disks=, or a disk that is readonly"
             )
-        plain = disk.script is None and disk.backend in {None, "0", "Domain-0"} and disk.backend_domid == 0
+        plain = disk.script is None and is_served_by_dom0(disk)
         if not plain or disk.format not in BASE_FORMATS or disk.specification not in {None, "xen"}:
             raise self._refusal(f"{disk.vdev}: QEMU in dom0 cannot make a copy-on-write image of it: give disks=")
 

@@ -6,8 +6,8 @@ import contextlib
 import os
 import stat
 from collections.abc import Iterable, Iterator
-from typing import Final
 
+from pyxen._common.backend_domains import is_served_by_dom0
 from pyxen.config import Disk
 from pyxen.domain import Domain
 from pyxen.errors import DomainNotFound, NotFound
@@ -16,9 +16,6 @@ from pyxen.host import Host
 from pyxen.storage.volumes import Volume
 
 __all__ = ["Holders", "disks_of"]
-
-_DOM0: Final = (None, "", "0", "Domain-0")
-"""How a disk names the domain that serves it, if that is dom0. Other domains have volume groups of their own."""
 
 
 class Holders:
@@ -32,7 +29,7 @@ class Holders:
         self._targets: list[tuple[str, str]] = []
         self._devices: list[tuple[int, str]] = []
         for name, disk in disks:
-            if disk.target and not disk.backend_domid and disk.backend in _DOM0:
+            if disk.target and is_served_by_dom0(disk):  # other domains have volume groups of their own
                 path = disk.target if disk.target.startswith("/") else f"/dev/{disk.target}"  # as the block script
                 path = os.path.normpath(f"/{path.lstrip('/')}")  # POSIX keeps two slashes in front
                 self._targets.append((path, name))

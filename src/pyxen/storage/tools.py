@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import re
 from collections.abc import Iterator
 from typing import Final
 
 from pyxen._common.programs import Output, run_program
+from pyxen._common.shortage import is_full
 from pyxen.errors import Error, NotEnoughSpace, NotFound, OperationFailed, StorageError, VolumeExists, VolumeInUse
 from pyxen.storage.reports import read_log
 
 __all__ = ["call", "complaint", "disk_errors"]
 
-_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 _MOST_WORDS: Final = 1000
 """The most characters of a tool's words that a message has."""
@@ -108,5 +107,5 @@ def disk_errors(path: str, verb: str, kind: type[OperationFailed] = StorageError
     except Error:  # some of pyxen's are an OSError, too
         raise
     except OSError as error:
-        kind = NotEnoughSpace if error.errno in _FULL else kind
+        kind = NotEnoughSpace if is_full(error) else kind
         raise kind(f"{path}: {error.strerror or error}", operation=verb) from error

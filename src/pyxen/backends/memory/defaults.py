@@ -23,7 +23,7 @@ from pyxen.config import (
 )
 from pyxen.config.device_table import WITH_NUMBERS
 
-__all__ = ["filled", "filled_device", "random_uuid"]
+__all__ = ["EMULATED_PORTS", "filled", "filled_device", "random_uuid"]
 
 D = TypeVar("D", bound=Part)
 
@@ -31,7 +31,7 @@ _BRIDGE: Final = "xenbr0"
 """The bridge of a vif without one in its configuration."""
 
 _PORTS: Final = 8
-_EMULATED_PORTS: Final = {1: 2, 2: 6}
+EMULATED_PORTS: Final = {1: 2, 2: 6}
 """Ports of QEMU's USB controllers, by the version of USB, where they are not those of the others."""
 
 _BRIDGE_SCRIPT: Final = "vif-bridge"
@@ -99,7 +99,7 @@ def filled_device(device: D, guest: DomainType, present: Sequence[Any], random: 
                 changes["type"] = UsbCtrlType.DEVICEMODEL if guest is DomainType.HVM else UsbCtrlType.QUSB
             version = device.version or 2
             is_emulated = changes.get("type", device.type) is UsbCtrlType.DEVICEMODEL
-            default = _EMULATED_PORTS.get(version, _PORTS) if is_emulated else _PORTS
+            default = EMULATED_PORTS.get(version, _PORTS) if is_emulated else _PORTS
             changes |= {"version": version, "ports": device.ports or default}
         case Vtpm() if device.uuid is None:
             changes["uuid"] = random_uuid(random)

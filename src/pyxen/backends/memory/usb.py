@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from random import Random
 from typing import Any, Final
 
-from pyxen.backends.memory.defaults import filled_device
+from pyxen.backends.memory.defaults import EMULATED_PORTS, filled_device
 from pyxen.backends.memory.device_records import in_ports
 from pyxen.backends.memory.engine import describe, failed, refused
 from pyxen.config import DomainConfig, DomainType, UsbCtrl, UsbCtrlType, UsbDev
@@ -14,9 +14,6 @@ from pyxen.errors import InvalidState
 from pyxen.operation import Operation
 
 __all__ = ["check_controllers", "plugged", "without_controller"]
-
-_FIXED_PORTS: Final = {1: 2, 2: 6}
-"""Ports of QEMU's controllers, by the version of USB."""
 
 _MOST_PORTS: Final = 15
 """Ports that QEMU's controller of version 3 can have."""
@@ -32,7 +29,7 @@ def check_controllers(operation: Operation[Any], controllers: Iterable[UsbCtrl])
             if version > _MOST_PV_VERSION:
                 raise refused(operation, "USB version for paravirtualized devices must be 1 or 2")
             continue
-        fixed = _FIXED_PORTS.get(version)
+        fixed = EMULATED_PORTS.get(version)
         if fixed is not None and ports != fixed:
             raise refused(operation, f"Number of ports for USB controller of version {version} is always {fixed}")
         if ports > _MOST_PORTS:
