@@ -131,12 +131,12 @@ def linux(host: Host, guests: Guests) -> Guest:
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     """Run a test marked with what it needs; where the host lacks it, the test must end with the error that says so."""
-    marker = pyfuncitem.get_closest_marker("needs")
-    if marker is None:
+    features = [feature for marker in pyfuncitem.iter_markers("needs") for feature in marker.args]
+    if not features:
         return None
     host: Any = pyfuncitem.funcargs["host"]
     arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
-    with supporting(host, *marker.args):
+    with supporting(host, *features):
         pyfuncitem.obj(**arguments)
     return True
 
