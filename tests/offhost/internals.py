@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import pyxen.backends.xenlight.libxl
-from pyxen import ConnectFailed, DomainConfig, DomainInfo, Host, Operation
+from pyxen import ConnectFailed, DomainConfig, DomainInfo, Host, Operation, libxljson
 from pyxen.records.endpoints import SpiceEndpoint
 from tests.offhost.setup import Release
 
@@ -42,6 +42,7 @@ __all__ = [
     "pretend_pci",
     "pretend_pci_adds",
     "qmp_patience",
+    "received_devices",
     "refuse_targets_of_dom0",
     "refused_watches",
     "replace_let_go_on",
@@ -480,3 +481,15 @@ def by_address(host: Host, config: DomainConfig) -> DomainConfig:
 
     context: Any = host._backend._context  # type: ignore[attr-defined]
     return passthrough.by_address(context, Operation("create"), config)
+
+
+def received_devices(host: Host, config: DomainConfig) -> tuple[DomainConfig, DomainConfig]:
+    """Return a configuration for a restore as pyxen has it then, and as libxl gets it."""
+    from pyxen.backends.xenlight.libxl import received_json
+    from pyxen.backends.xenlight.operations import save
+
+    context: Any = host._backend._context  # type: ignore[attr-defined]
+    received = save.received_by_address(
+        context, Operation("restore"), received_json.Received(config, libxljson.to_dict(config))
+    )
+    return received.config, libxljson.from_dict(received.document)

@@ -12,7 +12,7 @@ import pyxen
 from pyxen import Domain, GuestTimeout, InvalidArgument, NotFound, OperationCancelled, OperationFailed, Pci
 from tests.offhost.conftest import Configure
 from tests.offhost.host import OffHost
-from tests.offhost.internals import by_address, pretend_pci, pretend_pci_adds
+from tests.offhost.internals import by_address, pretend_pci, pretend_pci_adds, received_devices
 from tests.offhost.store import StoreError
 from tests.offhost.test_live_devices import put
 
@@ -101,6 +101,17 @@ def test_a_domain_has_its_devices_by_their_addresses(offhost: OffHost, host: pyx
     offhost.store.write(record(FIRST).replace("domid", "name"), "nic")
     named = by_address(host, config("pv", pcis=[Pci(name="nic", seize=True)]))
     assert named.pcis == (Pci(FIRST, seize=True),)
+    for restored in received_devices(host, config("pv", pcis=[Pci(name="nic", seize=True)])):
+        assert restored.pcis == (Pci(FIRST, seize=True),)
+
+
+@pytest.mark.usefixtures("functions")
+def test_no_domain_gets_a_device_twice(offhost: OffHost, host: pyxen.Host, config: Configure) -> None:
+    offhost.store.write(record(FIRST).replace("domid", "name"), "nic")
+    wanted = config("pv", name="new", pcis=[Pci(FIRST), Pci(name="nic")])
+    for call in (host.create, host.check_create):
+        with pytest.raises(InvalidArgument, match=f"pcis has {FIRST} twice"):
+            call(wanted)
 
 
 def test_no_restored_domain_gets_what_another_one_has(

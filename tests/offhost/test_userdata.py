@@ -58,3 +58,15 @@ def test_notes_stay_with_a_domain_that_is_preserved(offhost: OffHost, host: Host
     assert not list(other.parent.glob(f"userdata-*.{web.uuid}.*"))
     old.destroy()
     assert offhost.left() == []
+
+
+def test_what_holds_no_note_does_not_prevent_a_preservation(offhost: OffHost, host: Host, config: Configure) -> None:
+    web = host.create(config(on_crash="preserve"))
+    prefix = offhost.root / "var/lib/xen" / f"userdata-d.{web.domid}.{web.uuid}"
+    empty, folder = prefix.with_name(f"{prefix.name}.empty"), prefix.with_name(f"{prefix.name}.folder")
+    empty.touch()
+    folder.mkdir()
+    offhost.shut_down(web.domid, Reason.CRASH)
+    assert web.preserve("-old").info().name == "web-old"
+    empty.unlink()
+    folder.rmdir()

@@ -13,6 +13,7 @@ from pyxen.operation import Operation, describe
 from pyxen.records.host_devices import PciDevice
 
 __all__ = [
+    "check_distinct",
     "check_key",
     "check_name",
     "check_one_function",
@@ -191,6 +192,20 @@ def check_one_function(operation: Operation[Any], devices: Sequence[PciDevice], 
             functions = ", ".join(str(device.address) for device in found)
             message = f"{pci.address} stands for {len(found)} functions, of which libxl gives a domain only one"
             raise describe(InvalidArgument, f"{message}: name each of them ({functions})", operation)
+
+
+def check_distinct(operation: Operation[Any], addresses: Iterable[PciAddress]) -> None:
+    """Check that a domain gets no device twice, by its name or without its function, and by its address.
+
+    Raises:
+        InvalidArgument: It would get one twice.
+    """
+    seen: set[PciAddress] = set()
+    for address in addresses:
+        if address in seen:
+            message = f"pcis has {address} twice, by its address, its name or all its functions: leave one of them out"
+            raise describe(InvalidArgument, message, operation)
+        seen.add(address)
 
 
 def _is_meant(pci: Pci, device: PciDevice) -> bool:

@@ -13,6 +13,7 @@ from pyxen.config.device import Device
 from pyxen.config.device_table import KINDS, Kind
 from pyxen.config.disk import Disk
 from pyxen.config.libxl_defaults import without_defaults
+from pyxen.config.usb import UsbCtrl, UsbDev
 from pyxen.config.vdev import vdev_number
 from pyxen.config.vif import Vif
 
@@ -62,6 +63,9 @@ _MEANT: Final[dict[type[Part], frozenset[str]]] = {
 
 _OWN: Final = frozenset({"irq", "base"})
 """Settings of devices that are libxl's own, and have a number as their default."""
+
+_CHOSEN: Final[dict[type[Part], frozenset[str]]] = {UsbCtrl: frozenset({"type"}), UsbDev: frozenset({"port"})}
+"""Settings of devices that libxl chooses where they have their default value, which is not None."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -223,10 +227,11 @@ def _open_in_domain(path: str, default: Any) -> bool:
 
 def _device_changes(path: str, kind: Kind, old: Device, new: Device) -> Iterator[SettingChange]:
     meant = _MEANT.get(kind.part, frozenset())
+    own = _OWN | _CHOSEN.get(kind.part, frozenset())
 
     def left_open(inner: str, default: Any) -> bool:
         name = inner.rpartition(".")[2]
-        return name in _OWN or (default is None and name not in meant)
+        return name in own or (default is None and name not in meant)
 
     for change in _changes(path, old, new, left_open):
         name = change.path.rpartition(".")[2]

@@ -99,6 +99,14 @@ def test_the_functions_of_a_pci_device(fake: FakeHost) -> None:
     assert [str(device.config.address) for device in guest.pcis] == ["0000:00:17.0"]
 
 
+def test_a_pci_device_that_is_given_twice(fake: FakeHost) -> None:
+    fake.pci.assignable_add("00:17.0", name="nic")
+    for pci in (Pci("00:17.*"), Pci(name="nic")):
+        with pytest.raises(InvalidArgument, match=r"pcis has 0000:00:17\.0 twice"):
+            fake.create(config(type="pv", pcis=[Pci("00:17.0"), pci]))
+    assert fake.pci["nic"].domid is None
+
+
 def test_a_pci_device_without_the_number_of_its_function_stays(fake: FakeHost) -> None:
     """Each apply would take it from a guest that runs, and give it back."""
     fake.pci.assignable_add("00:17.0", name="nic")
@@ -157,6 +165,19 @@ def test_a_pv_guest_gets_a_usb_controller_with_its_first_device(fake: FakeHost) 
     assert [(one.type, one.ports) for one in web.config().usbctrls] == [("qusb", 8)]
     web.detach(device)
     assert len(web.config().usbctrls) == 1
+
+
+def test_usb_devices_of_a_new_guest_are_plugged_in(fake: FakeHost) -> None:
+    given = [UsbDev(hostbus=1, hostaddr=2), UsbDev(hostbus=1, hostaddr=3)]
+    kinds: list[dict[str, Any]] = [{"type": "pv"}, {"type": "hvm", "usbctrls": [UsbCtrl()]}]
+    for number, settings in enumerate(kinds):
+        wanted = config(f"web{number}", usbdevs=given, **settings)
+        web = fake.create(wanted)
+        assert [(one.controller, one.port) for one in web.config().usbdevs] == [(0, 1), (0, 2)]
+        assert not fake.apply(wanted).changed
+        web.detach(next(iter(web.usbdevs)).config)
+        assert [device.config.hostaddr for device in web.usbdevs] == [3]
+        web.destroy()
 
 
 def test_a_usb_device(fake: FakeHost) -> None:

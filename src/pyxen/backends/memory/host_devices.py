@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from pyxen._common.pci_preconditions import (
+    check_distinct,
     check_one_function,
     device_to_add,
     device_to_remove,
@@ -117,6 +118,7 @@ def check_pcis(machine: Machine, operation: Operation[Any], pcis: Iterable[Pci])
         return
     devices = pci_devices(machine)
     check_one_function(operation, devices, pcis)
+    check_distinct(operation, [address for pci in pcis for address in _addresses(machine, pci)])
     present = {device.address: device for device in devices}
     for pci in pcis:
         addresses = _addresses(machine, pci)

@@ -14,6 +14,7 @@ from pyxen._common.preconditions import check_paused, check_pool, name_taken, no
 from pyxen._common.scripts import at_once
 from pyxen.backends.memory.buttons import send_trigger
 from pyxen.backends.memory.defaults import filled, random_uuid
+from pyxen.backends.memory.device_records import in_ports
 from pyxen.backends.memory.devices import check_backends, check_devices, check_files
 from pyxen.backends.memory.engine import Script, Stopped, Wait, describe, failed
 from pyxen.backends.memory.guests import Guest, lacks_drivers
@@ -147,7 +148,7 @@ def new_guest(
     except OperationFailed:
         machine.leave(domid)
         raise
-    whole = whole.replace(domid=domid, pcis=by_address(machine, whole.pcis))
+    whole = whole.replace(domid=domid, pcis=by_address(machine, whole.pcis), usbdevs=in_ports(whole))
     guest = Guest(machine, domid, identity, whole, machine.timing)
     guest.ask_backends(config.disks)
     guest.poolid = pool.number

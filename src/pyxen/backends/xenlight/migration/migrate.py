@@ -27,7 +27,12 @@ from pyxen.backends.xenlight.operations.lifecycle import Made, end, half_made, r
 from pyxen.backends.xenlight.operations.names import reserved_uuid
 from pyxen.backends.xenlight.operations.passthrough import check_free, reserved_pcis
 from pyxen.backends.xenlight.operations.room import await_memory
-from pyxen.backends.xenlight.operations.save import create_from_stream, received_config, sent_config
+from pyxen.backends.xenlight.operations.save import (
+    create_from_stream,
+    received_by_address,
+    received_config,
+    sent_config,
+)
 from pyxen.backends.xenlight.operations.suspend import Asked, let_go_on
 from pyxen.backends.xenlight.operations.threaded_operations import ThreadedOperation
 from pyxen.backends.xenlight.operations.xl_lock import locked
@@ -271,7 +276,9 @@ class _DomainAtDestination:
         self._noting.close()
 
     def _restore(self, received: Received, operation: Operation[Any], fd: int, passed: Passed) -> Script[None]:
-        context, document = self._context, received.document
+        context = self._context
+        received = received_by_address(context, operation, received)
+        document = received.document
         self._name = document["c_info"]["name"]
         self._threaded.operation.subject = operation.subject = self._name
         document["c_info"]["name"] = self._name + INCOMING

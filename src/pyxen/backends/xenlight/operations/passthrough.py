@@ -12,7 +12,14 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from pyxen._common.pci_preconditions import check_one_function, held, is_symbolic, meant_by, one_function
+from pyxen._common.pci_preconditions import (
+    check_distinct,
+    check_one_function,
+    held,
+    is_symbolic,
+    meant_by,
+    one_function,
+)
 from pyxen.backends.xenlight.libxl.context import Context
 from pyxen.backends.xenlight.libxl.event_loop import Script, Wait
 from pyxen.backends.xenlight.operations.pci import devices, forget_dead_holders, holders
@@ -70,21 +77,26 @@ def by_address(context: Context, operation: Operation[Any], config: DomainConfig
 
     Raises:
         NotFound: The host has no device with such a name.
-        InvalidArgument: One stands for several functions.
+        InvalidArgument: One stands for several functions, or two for the same one.
     """
     if not any(map(is_symbolic, config.pcis)):
         return config
     present = devices(context.hypervisor)
-    return config.replace(pcis=[one_function(operation, present, pci) for pci in config.pcis])
+    pcis = [one_function(operation, present, pci) for pci in config.pcis]
+    check_distinct(operation, [pci.address for pci in pcis if pci.address is not None])
+    return config.replace(pcis=pcis)
 
 
 def _addresses(context: Context, operation: Operation[Any], pcis: Sequence[Pci]) -> list[PciAddress]:
     """Return the addresses of devices, without those that the host does not have."""
-    if all(pci.address is not None and pci.address.function is not None for pci in pcis):
-        return [pci.address for pci in pcis if pci.address is not None]
-    present = devices(context.hypervisor)
-    check_one_function(operation, present, pcis)
-    return [device.address for pci in pcis for device in meant_by(present, pci)]
+    if any(map(is_symbolic, pcis)):
+        present = devices(context.hypervisor)
+        check_one_function(operation, present, pcis)
+        addresses = [device.address for pci in pcis for device in meant_by(present, pci)]
+    else:
+        addresses = [pci.address for pci in pcis if pci.address is not None]
+    check_distinct(operation, addresses)
+    return addresses
 
 
 def has_answered(context: Context, domid: int, *, abortable: bool = True) -> Script[bool]:

@@ -29,12 +29,13 @@ from pyxen.backends.xenlight.operations.lifecycle import (
     keep_if_alone,
 )
 from pyxen.backends.xenlight.operations.names import check_uuid, reserved_name, reserved_uuid
-from pyxen.backends.xenlight.operations.passthrough import check_free, reserved_pcis
+from pyxen.backends.xenlight.operations.passthrough import by_address, check_free, reserved_pcis
 from pyxen.backends.xenlight.operations.room import await_memory
 from pyxen.backends.xenlight.operations.suspend import Asked, go_on, let_go_on, stuck
 from pyxen.backends.xenlight.operations.xl_lock import locked
 from pyxen.config import DomainConfig
 from pyxen.errors import Error, InvalidArgument, OperationFailed
+from pyxen.libxljson import to_dict
 from pyxen.operation import Operation
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "core_dump",
     "create_from_stream",
     "finish_save",
+    "received_by_address",
     "received_config",
     "restore",
     "restored",
@@ -247,6 +249,7 @@ def restored(
     autoballoon: bool | None,
 ) -> Script[tuple[int, UUID]]:
     """Create a domain from a stream, and return its domid and uuid; with `new`, it has a new uuid."""
+    received = received_by_address(context, operation, received)
     config = domain_config(context.pointer, received.json, uuid4() if new else None)
     name = operation.subject = ffi.string(config.c_info.name).decode(errors="replace")
     identity = UUID(bytes=bytes(ffi.buffer(ffi.addressof(config.c_info, "uuid"), 16)))
@@ -266,6 +269,15 @@ def restored(
                 yield from keep_if_alone(context, operation, made.domid, identity, name=known, chosen=not new)
             domid = yield from finish_create(context, operation, made, identity, name, before, paused=paused)
     return domid, identity
+
+
+def received_by_address(context: Context, operation: Operation[Any], received: Received) -> Received:
+    """Return a configuration from elsewhere whose PCI devices have addresses, as `by_address`."""
+    config = by_address(context, operation, received.config)
+    if config is received.config:
+        return received
+    devices = DomainConfig(config.name, pcis=config.pcis)
+    return Received(config, received.document | {"pcidevs": to_dict(devices)["pcidevs"]})
 
 
 def saved_config(path: str) -> DomainConfig:
