@@ -24,6 +24,7 @@ RIGHT: Final = {
     "pyxen._common.suspending._held": "the child forgets all",
     "pyxen._common.suspending._here": "it belongs to the thread that forks, which goes on in the child",
     "pyxen._common.xl_lock._held": "the child forgets all",
+    "pyxen.aio._programs._RUNNING": "the child forgets all",
     "pyxen.backends.libvirt.event_loop._begun_by": "the process that began the loop, which is compared with this one",
     "pyxen.backends.libvirt.event_loop._ending": "the child has a new one",
     "pyxen.backends.libvirt.event_loop._open": "a host closes nothing in another process than its own",

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextvars
 import functools
+import os
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
+from concurrent.futures import wait as wait_for
 from threading import Thread
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
 
 from pyxen._asyncio import done
 from pyxen._common.stopping import Stop, stoppable
@@ -18,6 +21,12 @@ __all__ = ["awaited"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+END_SECONDS: Final = 30.0
+"""Seconds that the end of the process waits for calls to undo what they have made."""
+
+_RUNNING: Final[dict[Future[Any], Stop]] = {}
+"""The calls that run, by their answers."""
 
 
 def awaited(call: Callable[P, T], module: str) -> Callable[P, Coroutine[Any, Any, T]]:
@@ -37,10 +46,17 @@ def awaited(call: Callable[P, T], module: str) -> Callable[P, Coroutine[Any, Any
                     answer.set_result(call(*args, **kwargs))
             except BaseException as error:  # noqa: BLE001 (it is raised in the task)
                 answer.set_exception(error)
+            finally:
+                _RUNNING.pop(answer, None)
 
         name = getattr(call, "__name__", "call")
         thread = Thread(target=contextvars.copy_context().run, args=(run,), name=f"pyxen-{name}", daemon=True)
-        start(thread, f"{name}: {NO_THREAD}")
+        _RUNNING[answer] = stop
+        try:
+            start(thread, f"{name}: {NO_THREAD}")
+        except BaseException:
+            _RUNNING.pop(answer, None)
+            raise
         try:
             await done(answer)
         except asyncio.CancelledError:
@@ -54,3 +70,15 @@ def awaited(call: Callable[P, T], module: str) -> Callable[P, Coroutine[Any, Any
 
     wait.__module__ = module
     return wait
+
+
+def _stop_all() -> None:
+    running = dict(_RUNNING)
+    for stop in running.values():
+        stop.request()
+    wait_for(running, timeout=END_SECONDS)
+
+
+# At exit: the loop may have ended before its tasks, and the threads end with the process, whatever they have made.
+atexit.register(_stop_all)
+os.register_at_fork(after_in_child=_RUNNING.clear)

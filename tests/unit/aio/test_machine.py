@@ -7,6 +7,7 @@ import inspect
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -123,5 +124,37 @@ def test_a_task_that_is_cancelled(tmp_path: Path, hanging: Path, cancels: int) -
             await until_async(lambda: not [*folder.iterdir()], "something is left")
 
     asyncio.run(cancel())
+    listed = subprocess.run(["ps", "-eo", "args"], check=True, capture_output=True, text=True, timeout=60).stdout
+    assert "sleep 98765" not in listed
+
+
+def test_a_program_that_ends_meanwhile(tmp_path: Path, hanging: Path) -> None:
+    """Its loop ends first, and with it who could cancel the task. What a child of a fork does at its end is its own."""
+    folder = tmp_path / "disks"
+    folder.mkdir()
+    program = f"""
+import asyncio, os, sys
+from pathlib import Path
+from pyxen.aio import storage
+
+async def main():
+    global task
+    task = asyncio.create_task(storage.create_image({str(folder / "a.qcow2")!r}, "1M", format="qcow2"))
+    while not Path({str(hanging)!r}).exists():
+        await asyncio.sleep(0.01)
+
+loop = asyncio.new_event_loop()
+loop.run_until_complete(main())
+task._log_destroy_pending = False  # asyncio would complain, rightly
+if not os.fork():
+    sys.exit()  # it has no program to wait for
+os.wait()
+print(*os.listdir({str(folder)!r}))
+"""
+    command = [sys.executable, "-W", "ignore", "-c", program]  # newer Pythons warn of a fork beside threads
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "a.qcow2\n"  # the end of the child has removed nothing
+    assert not [*folder.iterdir()]
     listed = subprocess.run(["ps", "-eo", "args"], check=True, capture_output=True, text=True, timeout=60).stdout
     assert "sleep 98765" not in listed
