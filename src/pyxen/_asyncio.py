@@ -27,11 +27,13 @@ async def done(future: Future[Any], lost: Callable[[], object] | None = None) ->
             waiter.set_result(None)
 
     def tell(_: Future[Any]) -> None:
+        nonlocal lost
+        called, lost = lost, None  # the future keeps this function, and would so be kept itself by what `lost` leads to
         try:
             loop.call_soon_threadsafe(wake)
         except RuntimeError:  # the loop is closed, so there is no waiter
-            if lost is not None:
-                lost()
+            if called is not None:
+                called()
 
     future.add_done_callback(tell)
     await waiter

@@ -374,3 +374,25 @@ def test_the_child_of_a_fork_undoes_nothing(backend: FakeBackend, connecting: Co
         await host.close()
 
     run(main())
+
+
+def test_calls_that_have_ended_need_no_collector() -> None:
+    """A program that freezes it, or turns it off, would grow."""
+
+    async def use() -> None:
+        async with pyxen.aio.connect("memory:///") as host:
+            web = await host.create(CONFIG.replace(vifs=[]))
+            for _ in range(10):
+                await web.pause()
+                await web.unpause()
+                await host.list()
+                await web.destroy()
+                web = await host.create(CONFIG.replace(vifs=[]))
+            await until(lambda: not host._calls._going)
+
+    gc.collect()
+    gc.disable()
+    try:
+        asyncio.run(use())
+    finally:
+        gc.enable()
