@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, TypeAlias
 
 import typer
 
-from pyxen.cli.files import complain, errors, read, said_of, shows_colours
+from pyxen.cli.files import STANDARD_INPUT, complain, errors, read, said_of, shows_colours
 from pyxen.cli.options import AsJson, Timeout
 from pyxen.cli.output import cell, content, document
 from pyxen.cli.session import ended_in_order, interrupted_as, told
@@ -160,7 +160,7 @@ def _access(
     nameserver: list[str] | None,
 ) -> Access:
     keys = [line for file in ssh_key or () for line in _text(file).splitlines() if line.strip()]
-    password = _text(password_file).rstrip("\n") if password_file else None
+    password = _text(password_file).rstrip("\r\n") if password_file else None
     return Access(
         hostname,
         ssh_keys=keys,
@@ -172,11 +172,15 @@ def _access(
 
 
 def _text(file: str) -> str:
+    """Return the text of a file that goes into the guest as it is; only the mark that some editors begin with goes."""
     try:
-        return read(file).decode(errors="replace")
+        return read(file).decode("utf-8-sig")
     except OSError as error:
         complain(said_of(file, error))
-        raise typer.Exit(ExitStatus.USAGE) from None
+    except UnicodeDecodeError as error:
+        name = "<stdin>" if file == STANDARD_INPUT else file
+        complain(f"{name}: byte {error.start + 1} is not UTF-8: convert the file, with iconv -t UTF-8")
+    raise typer.Exit(ExitStatus.USAGE)
 
 
 @contextlib.contextmanager

@@ -24,6 +24,9 @@ _HASH: Final = re.compile(r"\$\w+\$[^\s:]+")  # a colon would end its field of /
 _LONGEST_NAME: Final = 64
 """Characters of a name of a Linux host."""
 
+_LONGEST_PASSWORD: Final = 256
+"""Bytes of a password that openssl hashes; it leaves out further ones without a word."""
+
 
 @dataclass(frozen=True, slots=True)
 class Access:
@@ -39,7 +42,7 @@ class Access:
     ssh_keys: Iterable[str] = ()
     """Public keys, as the lines of ``id_ed25519.pub``: who has one of them may log in."""
     password: str | None = field(default=None, repr=False)
-    """The password, or its hash as in /etc/shadow: ``$6$…``. Default: no login with a password."""
+    """The password, of at most 256 bytes, or its hash as in /etc/shadow: ``$6$…``. Default: no login with one."""
     address: str | None = None
     """Address of its first network card, with the length of the prefix: ``192.0.2.7/24``. Default: DHCP."""
     gateway: str | None = None
@@ -63,8 +66,8 @@ class Access:
                 raise _invalid(
                     f"{key[:40]!r} is not a public key of ssh: give the one line of a file like id_ed25519.pub"
                 )
-        if self.password is not None and (not self.password or "\n" in self.password):
-            raise _invalid("a password has at least one character, and no line feed")
+        if self.password is not None:
+            _check_password(self.password)
         if not self.ssh_keys and self.password is None:
             raise _invalid("nobody could log in: give ssh_keys or password")
         if self.address is None and (self.gateway is not None or self.nameservers):
@@ -77,9 +80,24 @@ class Access:
         Raises:
             ToolMissing: The password is not hashed, and openssl, which would do it, is not installed.
         """
-        if self.password is None or _HASH.fullmatch(self.password):
+        if self.password is None or _is_hash(self.password):
             return self.password
         return run(["openssl", "passwd", "-6", "-stdin"], package="openssl", text=f"{self.password}\n")[0]
+
+
+def _is_hash(password: str) -> bool:
+    return _HASH.fullmatch(password) is not None
+
+
+def _check_password(password: str) -> None:
+    if not password or "\n" in password or "\r" in password:
+        raise _invalid("a password has at least one character, and no line feed or carriage return")
+    size = len(password.encode())
+    if size > _LONGEST_PASSWORD and not _is_hash(password):
+        raise _invalid(
+            f"the password has {size} bytes, of which openssl hashes {_LONGEST_PASSWORD}: "
+            "give a shorter one, or a hash that another program has made of it"
+        )
 
 
 def _check_addresses(address: str | None, gateway: str | None, nameservers: tuple[str, ...]) -> None:

@@ -66,7 +66,7 @@ def from_cloud_image(
         group: The volume group in which `target` is created, and removed again if the image is not finished.
         size: MiB of the new disk. Default: as the image; a device has its own size.
         overwrite: Whether what is in the files or on the device may be lost.
-        progress: Is called when a step begins.
+        progress: Is called when a step begins, and in the end. If it raises, nothing is made.
         timeout: Seconds for all of it. None: no limit.
 
     Returns:
@@ -82,9 +82,9 @@ def from_cloud_image(
         OperationTimeout: The time was up.
         ToolMissing: A program is not installed.
         VolumeExists: There is something already.
-        VolumeInUse: The device is mounted or held, or the kernel serves it, or a part of it, to a running guest. What
-            is not seen: a program that has it open without a claim, as QEMU has the disks that it serves (``qdisk``),
-            and guests of other hosts.
+        VolumeInUse: The device is mounted or held, or the kernel serves it, or a part of it, to a running guest, also
+            one that has got it since this began. What is not seen: a program that has it open without a claim, as QEMU
+            has the disks that it serves (``qdisk``), guests of other hosts, and those that get it while it is written.
     """
     if progress is not None:
         check_function(progress, "progress", "image")
@@ -115,9 +115,9 @@ def from_cloud_image(
                 _write_cd(seeded.path, seeded.folder, access, hashed, end)
                 _tell(progress, "disk", 5)
                 _copy(image, place, None if group is not None else mebibytes, end)
+                _tell(progress, "disk", 100)  # it may raise, and then nothing has its name yet
             undone.callback(Path(cd).unlink, missing_ok=True)  # unless the disk gets its name, too
         undone.pop_all()
-    _tell(progress, "disk", 100)
     disk = Disk(place.final, vdev="hda", format="raw" if place.size is not None else "qcow2")
     settings = (("type", "hvm"), ("boot", "c"), ("serial", ("pty",)))
     return GuestImage(access.hostname, (disk, Disk(cd, vdev="hdc", cdrom=True)), settings)
@@ -152,7 +152,7 @@ def _check_device(image: Source, size: int, seed: object, mebibytes: int | None)
 
 def _copy(image: Source, place: Target, mebibytes: int | None, end: float | None) -> None:
     kind = ["-n", "-O", "raw"] if place.size is not None else ["-O", "qcow2"]
-    place.begun = True
+    place.begin(claims=False)
     run(["qemu-img", "convert", "-f", image.format, *kind, image.path, place.path], package="qemu-utils", end=end)
     if mebibytes is not None:
         resize = ["qemu-img", "resize", "-q", "-f", "qcow2", place.path, str(mebibytes << 20)]

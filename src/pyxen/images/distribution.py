@@ -15,7 +15,7 @@ from pyxen._common.arguments import path_of
 from pyxen._durations import timeout_of
 from pyxen._functions import check_function
 from pyxen.config import Disk
-from pyxen.errors import ImageError, InvalidArgument, NoNetwork
+from pyxen.errors import ImageError, InvalidArgument, NoNetwork, VolumeInUse
 from pyxen.images.access import Access
 from pyxen.images.arguments import check_kinds, mebibytes_of
 from pyxen.images.image import GuestImage
@@ -49,6 +49,9 @@ _NETWORK: Final = (
     *("Connection failed", "Network is unreachable", "Connection timed out", "Connection refused"),
 )
 """What apt says when it reaches no mirror."""
+
+_REFUSED: Final = ("will not make a ", "busy while setting up superblock")
+"""What mke2fs says of a device that others use. It has written nothing then."""
 
 _CMDLINE: Final = "root=/dev/xvda ro console=hvc0"
 
@@ -93,7 +96,7 @@ def from_distribution(
         group: The volume group in which `target` is created, and removed again if the image is not finished.
         size: MiB of the file or the volume; default 4096. A device has its own size.
         overwrite: Whether what is in the file or on the device may be lost.
-        progress: Is called when a step begins.
+        progress: Is called when a step begins, and in the end. If it raises, nothing is made.
         timeout: Seconds for all of it. None: no limit.
 
     Returns:
@@ -108,9 +111,9 @@ def from_distribution(
         OperationTimeout: The time was up.
         ToolMissing: mmdebstrap or mke2fs is not installed.
         VolumeExists: There is something already.
-        VolumeInUse: The device is mounted or held, or the kernel serves it, or a part of it, to a running guest. What
-            is not seen: a program that has it open without a claim, as QEMU has the disks that it serves (``qdisk``),
-            and guests of other hosts.
+        VolumeInUse: The device is mounted or held, or the kernel serves it, or a part of it, to a running guest, also
+            one that has got it since this began. What is not seen: a program that has it open without a claim, as QEMU
+            has the disks that it serves (``qdisk``), guests of other hosts, and those that get it while it is written.
     """
     if progress is not None:
         check_function(progress, "progress", "image")
@@ -140,10 +143,9 @@ def from_distribution(
         if progress is not None:
             progress(Progress("disk", 95))
         options = ["-q", "-F", "-t", "ext4", "-L", access.hostname[:16], "-E", "root_owner=0:0", "-d", str(tree)]
-        place.begun = True
-        run(["mke2fs", *options, place.path, f"{mebibytes}M"], package="e2fsprogs", end=end)
-    if progress is not None:
-        progress(Progress("disk", 100))
+        _write(place, ["mke2fs", *options, place.path, f"{mebibytes}M"], end)
+        if progress is not None:
+            progress(Progress("disk", 100))  # it may raise, and then the disk has not got its name yet
     boot: tuple[tuple[str, str], ...] = (("cmdline", _CMDLINE),) if kernel is None else (("bootloader", "pygrub"),)
     return GuestImage(access.hostname, (Disk(place.final, vdev="xvda"),), (("type", "pvh"), *boot))
 
@@ -209,6 +211,19 @@ def _unpack(
             raise NoNetwork(message, operation="image", log=error.log) from None
         message = f"mmdebstrap cannot install {suite}: see mmdebstrap's last lines"
         raise ImageError(message, operation="image", log=error.log) from None
+
+
+def _write(place: Target, command: list[str], end: float | None) -> None:
+    """Run mke2fs, which claims a device before it writes, and refuses one that others use."""
+    place.begin(claims=True)
+    try:
+        run(command, package="e2fsprogs", end=end)
+    except ImageError as error:
+        if not any(sign in line for line in error.log for sign in _REFUSED):
+            raise
+        place.spare()
+        message = f"{place.final} was mounted or claimed just before mke2fs, which wrote nothing: choose another device"
+        raise VolumeInUse(message, operation="image") from error
 
 
 def _settle(tree: Path, access: Access, hashed: str | None, *, menu: bool) -> None:

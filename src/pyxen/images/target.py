@@ -17,7 +17,7 @@ from typing import Final
 from pyxen._common.atomic_file import place
 from pyxen._common.shield import logger
 from pyxen.errors import Error, ImageError, InvalidArgument, VolumeExists, VolumeInUse
-from pyxen.images.programs import run
+from pyxen.images.device import Device
 from pyxen.storage import VolumeGroup
 from pyxen.storage.tools import disk_errors
 
@@ -25,16 +25,8 @@ __all__ = ["Target", "new_target", "new_volume"]
 
 _LOG: Final = logger(__name__)
 
-_NOTHING_FOUND: Final = "exit status 2"
-"""How blkid ends when it finds nothing on a device."""
-
 _TO_VANISH: Final = 10.0
 """Seconds for the processes of a program that was ended to vanish, and for others to close a new volume."""
-
-_KEPT_AT_START: Final = 1 << 20
-"""Bytes at the start of a device that are made zero when an image was not finished: no system is found there then."""
-
-_SYS: Final = Path("/sys")
 
 
 @dataclass(slots=True)
@@ -42,19 +34,32 @@ class Target:
     """Where to write an image.
 
     Attributes:
-        path: The file or device to write. A file stays the same one if others rename something on
-            the way to it.
+        path: The file or device to write. It stays the same one if others rename something on the way to it.
         final: The path that it has when it is complete.
         folder: A folder for what is needed meanwhile, where nobody else can put anything; it is removed in the end.
         size: Bytes of the device; None for a file.
-        begun: Whether a program has begun to write to the device. Who starts that program sets it before.
+        device: The device; None for a file.
     """
 
     path: str
     final: str
     folder: Path
     size: int | None
-    begun: bool = False
+    device: Device | None = None
+
+    def begin(self, *, claims: bool) -> None:
+        """Look at a device once more, just before a program begins to write to it; see `Device.begin`.
+
+        Raises:
+            VolumeInUse: A guest has got it meanwhile.
+        """
+        if self.device is not None:
+            self.device.begin(claims=claims)
+
+    def spare(self) -> None:
+        """Note that the program refused the device, and wrote nothing: what is on it belongs to others."""
+        if self.device is not None:
+            self.device.begun = False
 
 
 @contextlib.contextmanager
@@ -63,7 +68,7 @@ def new_target(path: str | os.PathLike[str], *, overwrite: bool) -> Iterator[Tar
 
     A file is written under another name beside it, and gets its own when this ends without an exception. Then it has
     the mode and the owner of the file that it replaces; otherwise nobody else reads it, since it has keys and
-    passwords. A device that was begun and not finished loses its start.
+    passwords. A device that was begun and not finished loses its start, unless others use it by then.
 
     This may be root, who writes into a folder of somebody else. So the file is made, written and given away through its
     descriptor: names there may lead anywhere a moment later.
@@ -81,34 +86,52 @@ def new_target(path: str | os.PathLike[str], *, overwrite: bool) -> Iterator[Tar
         VolumeInUse: The device is mounted or held, or a running guest has it.
     """
     path = os.path.abspath(path)
+    mode = _mode(path, overwrite=overwrite)
+    with contextlib.ExitStack() as made:
+        if stat.S_ISBLK(mode):
+            folder = made.enter_context(_folder(_temporary()))
+            device = made.enter_context(_claimed(path, overwrite=overwrite))
+            target = Target(device.path, path, folder, device.size, device)
+        else:
+            folder = made.enter_context(_folder(_work_place(os.path.dirname(path))))
+            fd = made.enter_context(_new_file(path, overwrite=overwrite))
+            target = Target(f"/proc/{os.getpid()}/fd/{fd}", path, folder, None)
+        try:
+            yield target
+        except ImageError as error:
+            error.log = tuple(line.replace(target.path, path) for line in error.log)
+            raise
+
+
+def _mode(path: str, *, overwrite: bool) -> int:
+    """Return what is at a path now, after checking that it may become an image: a file, also a new one, or a device."""
     try:
         mode = os.stat(path).st_mode
     except FileNotFoundError:
-        mode = stat.S_IFREG
+        if not overwrite and os.path.islink(path):
+            message = f"{path} is a link to a file that is not there: remove the link, or choose another name"
+            raise VolumeExists(message, operation="image") from None
+        return stat.S_IFREG
     except OSError as error:
         raise InvalidArgument(f"{path}: {error.strerror}", operation="image") from error
-    else:
-        if stat.S_ISREG(mode) and not overwrite:
-            raise VolumeExists(f"{path} exists: choose another name, or remove it", operation="image")
-    if stat.S_ISBLK(mode):
-        with _folder(_temporary()) as folder:
-            device = Target(path, path, folder, _free_device(path, overwrite=overwrite))
-            try:
-                yield device
-            except BaseException:
-                if device.begun:
-                    _wipe(path)
-                raise
-    elif stat.S_ISREG(mode):
-        with _folder(_work_place(os.path.dirname(path))) as folder, _new_file(path, overwrite=overwrite) as fd:
-            same = f"/proc/{os.getpid()}/fd/{fd}"
-            try:
-                yield Target(same, path, folder, None)
-            except ImageError as error:
-                error.log = tuple(line.replace(same, path) for line in error.log)
-                raise
-    else:
+    if stat.S_ISREG(mode) and not overwrite:
+        raise VolumeExists(f"{path} exists: choose another name, or remove it", operation="image")
+    if not stat.S_ISREG(mode) and not stat.S_ISBLK(mode):
         raise InvalidArgument(f"{path} is neither a file nor a block device", operation="image")
+    return mode
+
+
+@contextlib.contextmanager
+def _claimed(path: str, *, overwrite: bool) -> Iterator[Device]:
+    """Yield a device that nobody else uses. One that was begun loses its start if this ends with an exception."""
+    with contextlib.closing(Device(path)) as device:
+        if not overwrite:
+            device.check_empty()
+        try:
+            yield device
+        except BaseException:
+            device.undo()
+            raise
 
 
 @contextlib.contextmanager
@@ -216,11 +239,20 @@ def _new_file(path: str, *, overwrite: bool) -> Iterator[int]:
                 else:
                     _rename_to_new(folder, partial, name, path)
         except BaseException:
-            try:
-                os.unlink(partial, dir_fd=folder)
-            except OSError as error:
-                _LOG.warning("the file %s beside %s is left: %s", partial, path, error)
+            for each in (partial, name):  # it has its own name already if Ctrl-C came during the renaming
+                _unlink_own(fd, folder, each, path)
             raise
+
+
+def _unlink_own(fd: int, folder: int, name: str, path: str) -> None:
+    """Remove a name if it is that of an open file, and not of another one."""
+    try:
+        if os.path.samestat(os.fstat(fd), os.stat(name, dir_fd=folder, follow_symlinks=False)):
+            os.unlink(name, dir_fd=folder)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        _LOG.warning("the file %s beside %s is left: %s", name, path, error)
 
 
 def _create(folder: int, name: str) -> int:
@@ -270,65 +302,3 @@ def _rename_to_new(folder: int, partial: str, name: str, path: str) -> None:
     except BaseException:
         os.unlink(name, dir_fd=folder)
         raise
-
-
-def _free_device(path: str, *, overwrite: bool) -> int:
-    """Check that nobody uses a device and that there is nothing on it; return its size.
-
-    A mount, LVM and the like claim a device. The kernel's own backend of disks does not, and is looked for. What a
-    program has open without a claim, as QEMU has the disks that it serves, is not seen.
-    """
-    try:
-        fd = os.open(path, os.O_RDWR | os.O_EXCL | os.O_CLOEXEC)
-    except OSError as error:
-        message = f"{path} cannot be used: {error.strerror}. Is it mounted, or a domain's disk?"
-        raise VolumeInUse(message, operation="image") from error
-    try:
-        size = os.lseek(fd, 0, os.SEEK_END)
-        domid = _guest_with(os.fstat(fd).st_rdev)
-    finally:
-        os.close(fd)
-    if domid is not None:
-        message = f"{path} is, or overlaps, a disk of domain {domid}: shut that down, or detach the disk"
-        raise VolumeInUse(message, operation="image")
-    if not overwrite:
-        try:
-            found = run(["blkid", "-p", "-o", "export", path], package="util-linux")
-        except ImageError as error:
-            if not error.message.endswith(_NOTHING_FOUND):
-                raise
-            found = []
-        kinds = [line.partition("=")[2] for line in found if line.startswith(("TYPE=", "PTTYPE="))]
-        if found:
-            what = ", ".join(kinds) or "a signature"
-            raise VolumeExists(f"{path} has something on it ({what}): wipefs -a removes it", operation="image")
-    return size
-
-
-def _guest_with(device: int) -> str | None:
-    """Return the domid of a running guest to which the kernel serves a device, its disk, or a part of it."""
-    overlapping = _overlapping(f"{os.major(device)}:{os.minor(device)}")
-    for served in sorted(_SYS.glob("bus/xen-backend/devices/vbd-*/physical_device")):
-        with contextlib.suppress(OSError, ValueError):  # it is detached meanwhile
-            major, minor = (int(number, 16) for number in served.read_text().split(":"))
-            if f"{major}:{minor}" in overlapping:
-                return served.parent.name.split("-")[1]
-    return None
-
-
-def _overlapping(number: str) -> set[str]:
-    """Return the numbers of a device, of its partitions, and of the disk that it is a partition of."""
-    here = (_SYS / "dev" / "block" / number).resolve()
-    folders = [each.parent for each in here.glob("*/partition")]
-    if (here / "partition").exists():
-        folders.append(here.parent)
-    found = {number}
-    for folder in folders:
-        with contextlib.suppress(OSError):
-            found.add((folder / "dev").read_text().strip())
-    return found
-
-
-def _wipe(path: str) -> None:
-    with contextlib.suppress(OSError), open(path, "r+b") as device:
-        device.write(bytes(_KEPT_AT_START))

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import pyxen.images.distribution
-from pyxen import ImageError, InvalidArgument, VolumeExists, VolumeInUse
+from pyxen import ImageError, InvalidArgument, Progress, VolumeExists, VolumeInUse
 from pyxen.images import Access, from_cloud_image, from_distribution
 
 ACCESS = Access("web1", ssh_keys=["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGFy me@desk"])
@@ -28,17 +29,40 @@ def device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     plain = stat.S_ISREG
     monkeypatch.setattr(stat, "S_ISBLK", lambda mode: plain(mode) and bool(mode & stat.S_ISVTX))
     monkeypatch.setattr(stat, "S_ISREG", lambda mode: plain(mode) and not mode & stat.S_ISVTX)
-    monkeypatch.setattr("pyxen.images.target._SYS", tmp_path / "sys")
+    monkeypatch.setattr("pyxen.images.device._SYS", tmp_path / "sys")
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     return path
 
 
-def failing(program: str) -> Callable[..., list[str]]:
-    """Return what stands in for running programs: the one fails, the others do nothing."""
+@pytest.fixture
+def taken(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
+    """Return a function after which somebody else has claimed the device, as a mount does."""
+    plain = os.open
+    claims: list[bool] = []
+
+    def opened(path: Any, flags: int, *more: Any, **named: Any) -> int:
+        if claims and flags & os.O_EXCL and not flags & os.O_CREAT:
+            raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+        return plain(path, flags, *more, **named)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "open", opened)
+        yield lambda: claims.append(True)
+
+
+def failing(program: str, *log: str, when: Callable[[], object] = lambda: None) -> Callable[..., list[str]]:
+    """Return what stands in for running programs: the one fails, the others do nothing.
+
+    Args:
+        program: The one that fails.
+        log: What it says.
+        when: Called when it runs.
+    """
 
     def run(command: list[str], **_: Any) -> list[str]:
         if program in command:
-            raise ImageError(f"{program} failed")
+            when()
+            raise ImageError(f"{program} failed", log=log)
         return []
 
     return run
@@ -135,3 +159,97 @@ def test_a_disk_of_a_running_guest(device: Path, cloud_image: Path, tmp_path: Pa
     assert device.read_bytes() == CONTENT * 32
     (vbd / "physical_device").unlink()  # it is detached
     from_cloud_image(cloud_image, device, ACCESS, seed=tmp_path / "web1.iso", overwrite=True)
+
+
+def serve(sys: Path) -> None:
+    """Let the kernel serve the device to a guest from now on."""
+    vbd = sys / "bus" / "xen-backend" / "devices" / "vbd-7-51728"
+    vbd.mkdir(parents=True)
+    (vbd / "physical_device").write_text("0:0\n")
+
+
+def distributed(device: Path, monkeypatch: pytest.MonkeyPatch, run: Callable[..., list[str]]) -> None:
+    """Make a system on the device, with what stands in for running programs. What it settles is not there."""
+    device.write_bytes(CONTENT)
+    os.truncate(device, 300 << 20)
+    monkeypatch.setattr(pyxen.images.distribution, "program", lambda name, **_: name)
+    monkeypatch.setattr(pyxen.images.distribution, "_settle", lambda *_, **__: None)
+    monkeypatch.setattr(pyxen.images.distribution, "run", run)
+    from_distribution(device, ACCESS, overwrite=True)
+
+
+def start_of(device: Path) -> bytes:
+    with device.open("rb") as file:
+        return file.read(len(CONTENT))
+
+
+def test_a_guest_that_gets_the_device_before_mke2fs_writes(
+    device: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[str] = []
+
+    def run(command: list[str], **_: Any) -> list[str]:
+        ran.append(command[0])
+        serve(tmp_path / "sys")
+        return []
+
+    with pytest.raises(VolumeInUse, match="a disk of domain 7"):
+        distributed(device, monkeypatch, run)
+    assert ran == ["unshare"]
+    assert start_of(device) == CONTENT
+
+
+def test_a_guest_that_gets_the_device_before_qemu_img_writes(
+    device: Path, cloud_image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device.write_bytes(CONTENT * 32)
+    monkeypatch.setattr("pyxen.images.cloud._write_cd", lambda *_: serve(tmp_path / "sys"))
+    with pytest.raises(VolumeInUse, match="a disk of domain 7"):
+        from_cloud_image(cloud_image, device, ACCESS, seed=tmp_path / "web1.iso", overwrite=True)
+    assert device.read_bytes() == CONTENT * 32
+    assert not (tmp_path / "web1.iso").exists()
+
+
+@pytest.mark.parametrize("log", ["will not make a filesystem here!", "Device or resource busy while setting up"])
+def test_a_device_that_mke2fs_refuses(
+    device: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, log: str
+) -> None:
+    """It has written nothing then. Whoever was quicker may be done with the device already."""
+    words = f"{log} superblock" if log.endswith("up") else log
+    with pytest.raises(VolumeInUse, match="device was mounted or claimed just before mke2fs, which wrote nothing"):
+        distributed(device, monkeypatch, failing("mke2fs", words))
+    assert start_of(device) == CONTENT
+    assert not caplog.text
+
+
+def test_a_device_that_others_use_after_mke2fs_has_failed(
+    device: Path, taken: Callable[[], None], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is on it belongs to them now."""
+    with pytest.raises(ImageError, match="mke2fs failed"):
+        distributed(device, monkeypatch, failing("mke2fs", when=taken))
+    assert start_of(device) == CONTENT
+    assert f"what was written to {device} is left" in caplog.text
+
+
+def test_a_guest_that_gets_the_device_while_it_is_written(
+    device: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(ImageError, match="mke2fs failed"):
+        distributed(device, monkeypatch, failing("mke2fs", when=lambda: serve(tmp_path / "sys")))
+    assert start_of(device) == CONTENT
+    assert "a disk of domain 7" in caplog.text
+
+
+def test_a_device_whose_last_step_breaks(device: Path, cloud_image: Path, tmp_path: Path) -> None:
+    """The program that is told of the end raises: nobody learns that there is an image, and so there is none."""
+
+    def tell(step: Progress) -> None:
+        if step.percent == 100:
+            raise RuntimeError("broken")
+
+    device.write_bytes(CONTENT * 32)
+    with pytest.raises(RuntimeError, match="broken"):
+        from_cloud_image(cloud_image, device, ACCESS, seed=tmp_path / "web1.iso", overwrite=True, progress=tell)
+    assert device.read_bytes()[: 1 << 20] == bytes(1 << 20)
+    assert not (tmp_path / "web1.iso").exists()

@@ -49,6 +49,9 @@ def on_cd(cd: Path, name: str) -> str:
         ({"ssh_keys": ()}, "nobody could log in"),
         ({"password": ""}, "at least one character"),
         ({"password": "a\nb"}, "no line feed"),
+        ({"password": "secret\r"}, "no line feed or carriage return"),
+        ({"password": "a" * 257}, "the password has 257 bytes, of which openssl hashes 256"),
+        ({"password": "ä" * 129}, "the password has 258 bytes"),
         ({"address": "192.0.2.7"}, "needs the length of its prefix"),
         ({"address": "192.0.2.700/24"}, "192.0.2.700"),
         ({"address": "192.0.2.7/24", "gateway": "router"}, "'router'"),
@@ -70,6 +73,23 @@ def test_a_password_is_not_shown_and_is_hashed() -> None:
     assert run(["openssl", "passwd", "-6", "-salt", salt, "secret"], package="openssl") == [hashed]
     assert Access("web1", password=hashed).password_hash() == hashed
     assert ACCESS.password_hash() is None
+
+
+@pytest.mark.parametrize("letter", ["a", "ä"])
+def test_the_longest_password(letter: str) -> None:
+    """It is hashed whole: the last letter counts."""
+    password = letter * (256 // len(letter.encode()))
+    hashed = Access("web1", password=password).password_hash()
+    assert hashed is not None
+    salt = hashed.split("$")[2]
+    for given, same in ((password, True), (f"{password[:-1]}b", False)):
+        again = run(["openssl", "passwd", "-6", "-salt", salt, "-stdin"], package="openssl", text=given)
+        assert (again == [hashed]) is same
+
+
+def test_a_hash_is_longer_than_passwords() -> None:
+    hashed = f"$6$salt${'h' * 300}"
+    assert Access("web1", password=hashed).password_hash() == hashed
 
 
 def test_a_cloud_image(cloud_image: Path, tmp_path: Path) -> None:
@@ -156,6 +176,30 @@ def test_progress_that_would_not_run(cloud_image: Path, tmp_path: Path) -> None:
     with pytest.raises(InvalidArgument, match="a plain function as progress"):
         from_distribution(target, ACCESS, progress=never)  # type: ignore[arg-type]  # on purpose
     assert not target.exists()
+
+
+def test_progress_that_raises_in_the_end(cloud_image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody learns that there is an image, and so there is none. An older one stays."""
+
+    def tell(step: Progress) -> None:
+        if step.percent == 100:
+            raise KeyboardInterrupt
+
+    target, older = tmp_path / "web1.qcow2", tmp_path / "older.qcow2"
+    older.write_text("kept")
+    before = sorted(tmp_path.iterdir())
+    for path in (target, older):
+        with pytest.raises(KeyboardInterrupt):
+            from_cloud_image(cloud_image, path, ACCESS, overwrite=path == older, progress=tell)
+        assert sorted(tmp_path.iterdir()) == before
+    assert older.read_text() == "kept"
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    monkeypatch.setattr("pyxen.images.distribution.program", lambda name, **_: name)
+    for name in ("run", "_settle"):
+        monkeypatch.setattr(f"pyxen.images.distribution.{name}", lambda *_, **__: [])
+    with pytest.raises(KeyboardInterrupt):
+        from_distribution(target, ACCESS, progress=tell)
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def test_a_program_that_is_missing(cloud_image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pyxen import ImageError, InvalidArgument, NotEnoughSpace, VolumeExists
+from pyxen import ImageError, InvalidArgument, NotEnoughSpace, Progress, VolumeExists
 from pyxen.images import Access, from_cloud_image, from_distribution
 from pyxen.images.programs import run
 from pyxen.images.target import new_target
@@ -197,6 +197,37 @@ def test_a_link_in_its_place(tmp_path: Path) -> None:
     with new_target(path, overwrite=True) as place:
         Path(place.path).write_text("new")
     assert (path.is_symlink(), path.read_text(), mode(path), other.read_text()) == (False, "new", 0o600, "kept")
+
+
+def test_a_link_to_nothing(cloud_image: Path, tmp_path: Path) -> None:
+    """It is refused before anything is made, unless it may be replaced."""
+    path = tmp_path / "web1.qcow2"
+    path.symlink_to(tmp_path / "none")
+    steps: list[Progress] = []
+    with pytest.raises(VolumeExists, match="is a link to a file that is not there: remove the link"):
+        from_cloud_image(cloud_image, path, ACCESS, progress=steps.append)
+    assert not steps
+    with new_target(path, overwrite=True) as place:
+        Path(place.path).write_text("new")
+    assert (path.is_symlink(), path.read_text(), (tmp_path / "none").exists()) == (False, "new", False)
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_ctrl_c_while_a_file_gets_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, *, overwrite: bool
+) -> None:
+    """It may take seconds, as where a large older file goes with it. The new file is removed then, too."""
+    rename = os.rename
+
+    def interrupted(older: str, newer: str, **folders: int) -> None:
+        rename(older, newer, **folders)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt), new_target(tmp_path / "disk", overwrite=overwrite) as place:
+        Path(place.path).write_text("new")
+    assert not [*tmp_path.iterdir()]
+    assert not caplog.text
 
 
 def test_a_program_that_writes_through_no_links(
