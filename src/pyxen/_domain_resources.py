@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal
+from typing import Literal, Self
 
 from pyxen._common.arguments import check_number
 from pyxen._domain_handle import DomainHandle
@@ -204,7 +204,7 @@ class DomainResources(DomainHandle):
         """
         self._calls.finish(lambda: self.begin.set_cpupool(pool))
 
-    def stats(self) -> DomainStats:
+    def stats(self) -> DomainStats[Self]:
         """Return what the domain has used so far: CPU time, and disk and network traffic, as ``xl top``.
 
         See `Host.stats` for all domains at once, and for what has counters.

@@ -86,6 +86,7 @@ class HostCopies(HostHypervisor):
         clones = self._calls.finish(
             lambda: begin_clones(
                 self._backend,
+                self._lifetime.threads,
                 self._domain,
                 saved,
                 n,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal
 
 from pyxen._common.device_kinds import check_hotplug
 from pyxen._placement import Placement, VcpuPin
@@ -18,11 +18,11 @@ from pyxen.errors import (
     Error,
     InvalidState,
     OperationFailed,
-    OperationTimeout,
     UnsupportedFeature,
 )
 from pyxen.losses import shown
 from pyxen.operation import Operation
+from pyxen.records.base import Domain_co
 from pyxen.records.info import ENDS, DomainInfo, DomainState, ShutdownReason
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class ApplyStep:
 
 
 @dataclass(frozen=True, slots=True)
-class Applied:
+class Applied(Generic[Domain_co]):
     """What `Host.apply` did, or would do.
 
     Attributes:
@@ -78,7 +78,7 @@ class Applied:
     created: bool
     changed: tuple[ApplyStep, ...]
     needs_restart: ConfigDiff
-    domain: Any = field(default=None, compare=False)
+    domain: Domain_co | Any = field(default=None, compare=False)  # Any: only after a dry run it may be None
     reasons: tuple[str, ...] = field(default=(), compare=False)
 
 
@@ -285,13 +285,8 @@ def begin_step(step: ApplyStep, domain: DomainOperations[Any], timeout: float | 
         step: The step.
         domain: The verbs of the domain.
         timeout: Seconds that are left for it; None if there is no deadline.
-
-    Raises:
-        OperationTimeout: No time is left for it.
     """
     value = step.value
-    if timeout is not None and timeout <= 0:
-        raise OperationTimeout("the timeout expired before this step began", operation=step.verb)
     simple: dict[StepVerb, Callable[[Any], Operation[Any]]] = {
         "rename": domain.rename,
         "set_maxmem": domain.set_maxmem,
@@ -324,16 +319,24 @@ def failure(plan: Plan, place: int, error: Error, info: DomainInfo) -> ApplyFail
         info: The domain.
     """
     step = plan.steps[place]
-    done, rest = plan.steps[:place], plan.steps[place + 1 :]
-    counts = f"{place} of {len(plan.steps)} steps were done"
+    what = f"{place} of {len(plan.steps)} steps were done; this one failed: {step}: {error.message}; "
+    message = what + "apply it again to continue from there"
+    return _failed(message, error, info, done=plan.steps[:place], failed=step, not_done=plan.steps[place + 1 :])
+
+
+def not_kept(plan: Plan, error: Error, info: DomainInfo) -> ApplyFailed:
+    """Return the exception for a domain that was changed, and whose configuration could not be kept."""
+    message = f"all {len(plan.steps)} steps were done; the configuration could not be kept: {error.message}"
+    return _failed(message, error, info, done=plan.steps)
+
+
+def _failed(message: str, error: Error, info: DomainInfo, **steps: Any) -> ApplyFailed:
     return ApplyFailed(
-        f"{counts}; this one failed: {step}: {error.message}; apply it again to continue from there",
+        message,
         operation="apply",
         domain=info.name or info.domid,
         domid=info.domid,
         code=error.code if isinstance(error, OperationFailed) else None,
         log=error.log if isinstance(error, OperationFailed) else (),
-        done=done,
-        failed=step,
-        not_done=rest,
+        **steps,
     )

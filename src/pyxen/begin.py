@@ -155,13 +155,14 @@ class HostOperations(CloneOperations[H]):
 
     def apply(
         self, config: DomainConfig, *, dry_run: bool = False, persistent: bool = False, timeout: float | None = None
-    ) -> Operation[Applied]:
+    ) -> Operation[Applied[H]]:
         """Begin `Host.apply`. If it is cancelled, the step that runs is undone, and earlier ones stay."""
         check_config(config, "apply")
         check_bools("apply", dry_run=dry_run, persistent=persistent)
         config.validate()
         return begin_apply(
             self._backend,
+            self._threads,
             lambda config, timeout: self.create(config, timeout=timeout),
             self._handle,
             honoured(self._backend, config),

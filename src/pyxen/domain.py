@@ -24,13 +24,13 @@ class Domain(DomainDevices, DomainResources):
 
     __slots__ = ()
 
-    def info(self) -> DomainInfo:
+    def info(self) -> DomainInfo[Domain]:
         """Return the current state of the domain, as its line in ``xl list``."""
         info = self._calls.ask(lambda: self._backend.domain_info(self._ref))
         self._name = info.name
         return info.attach(lambda _: self)
 
-    def uptime(self) -> DomainUptime:
+    def uptime(self) -> DomainUptime[Domain]:
         """Return how long the domain has existed, as ``xl uptime``; a restore or a migration makes a new domain.
 
         Raises:
@@ -92,7 +92,7 @@ class Domain(DomainDevices, DomainResources):
         """End the domain immediately, as ``xl destroy``: like pulling the plug."""
         self._calls.finish(lambda: self.begin.destroy(timeout=timeout))
 
-    def wait(self, *states: DomainState | AwaitedStateName, timeout: float | None = None) -> DomainInfo | None:
+    def wait(self, *states: DomainState | AwaitedStateName, timeout: float | None = None) -> DomainInfo[Domain] | None:
         """Wait until the domain reaches one of these states; by default, until it has shut down or crashed.
 
         Xen reports at once when a domain shuts down or disappears. It does not report a pause or unpause, so for states

@@ -393,7 +393,7 @@ class ApplyFailed(OperationFailed):
 
     Attributes:
         done: The steps that were done, in order, a tuple of `pyxen.ApplyStep`.
-        failed: The step that failed, a `pyxen.ApplyStep`.
+        failed: The step that failed, a `pyxen.ApplyStep`. None: all were done, but the configuration could not be kept.
         not_done: The steps after it, which were not tried, a tuple of `pyxen.ApplyStep`.
     """
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from pyxen.records.base import OfDomain
+from pyxen.records.base import Domain_co, OfDomain
 from pyxen.records.info import ShutdownReason
 
 __all__ = [
@@ -35,7 +35,7 @@ __all__ = [
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Event(OfDomain):
+class Event(OfDomain[Domain_co | None]):
     """Something that happened on a host: the base of all events."""
 
     domid: int | None
@@ -53,7 +53,7 @@ class Event(OfDomain):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DomainEvent(Event):
+class DomainEvent(Event[Domain_co]):
     """Something that happened to a domain."""
 
     domid: int
@@ -61,9 +61,15 @@ class DomainEvent(Event):
     uuid: UUID
     """Its uuid. Domid and uuid together identify the domain, since Xen reuses domids."""
 
+    if TYPE_CHECKING:  # of any other event it may be None
+
+        @property
+        def domain(self) -> Domain_co:
+            """The domain's handle."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DomainCreated(DomainEvent):
+class DomainCreated(DomainEvent[Domain_co]):
     """A domain was created and introduced to xenstore. It may still be paused, and devices may follow.
 
     This includes domains that are restored or that arrive by migration.
@@ -71,12 +77,12 @@ class DomainCreated(DomainEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DomainDestroyed(DomainEvent):
+class DomainDestroyed(DomainEvent[Domain_co]):
     """A domain was destroyed. This is its last event."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DomainShutdown(DomainEvent):
+class DomainShutdown(DomainEvent[Domain_co]):
     """A guest powered off, rebooted, crashed or suspended. The domain stays until a toolstack destroys it.
 
     If that happens within milliseconds, only `DomainDestroyed` may be reported.
@@ -87,7 +93,7 @@ class DomainShutdown(DomainEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DomainRenamed(DomainEvent):
+class DomainRenamed(DomainEvent[Domain_co]):
     """A domain was renamed. Several renames within a few milliseconds are reported as one."""
 
     old: str | None
@@ -97,7 +103,7 @@ class DomainRenamed(DomainEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DomainPaused(DomainEvent):
+class DomainPaused(DomainEvent[Domain_co]):
     """A domain was paused, as libvirt tells: one that runs, or one that was created paused.
 
     Only libvirt has this event, for what is done through libvirt: not for ``xl pause``.
@@ -105,12 +111,12 @@ class DomainPaused(DomainEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DomainUnpaused(DomainEvent):
+class DomainUnpaused(DomainEvent[Domain_co]):
     """A domain was unpaused, as libvirt tells; see `DomainPaused`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DomainDefined(Event):
+class DomainDefined(Event[Domain_co]):
     """A configuration was stored, as with `Host.define`. Its domain need not run, so the event has no domid."""
 
     domid: None = None
@@ -124,7 +130,7 @@ class DomainDefined(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DomainUndefined(Event):
+class DomainUndefined(Event[Domain_co]):
     """A stored configuration was deleted, as with `Host.undefine`. A domain that runs from it keeps running."""
 
     domid: None = None
@@ -136,15 +142,18 @@ class DomainUndefined(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MemoryTargetChanged(DomainEvent):
-    """A domain's memory target was changed, as by ``xl mem-set``. The guest may or may not follow."""
+class MemoryTargetChanged(DomainEvent[Domain_co]):
+    """A domain's memory target was changed, as by ``xl mem-set``. The guest may or may not follow.
+
+    Several changes within a few milliseconds are reported as one.
+    """
 
     target_kib: int
     """The new target, in KiB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DeviceEvent(DomainEvent):
+class DeviceEvent(DomainEvent[Domain_co]):
     """Something that happened to a device of a domain."""
 
     kind: str
@@ -156,7 +165,7 @@ class DeviceEvent(DomainEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DeviceAdded(DeviceEvent):
+class DeviceAdded(DeviceEvent[Domain_co]):
     """A device was added. Devices of a new domain are reported one by one, after its `DomainCreated`.
 
     All PCI devices of a domain count as one: it is added with the first and removed with the last.
@@ -164,13 +173,15 @@ class DeviceAdded(DeviceEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DeviceRemoved(DeviceEvent):
+class DeviceRemoved(DeviceEvent[Domain_co]):
     """A device was removed. The devices of a domain being destroyed are removed first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DiskEjected(DeviceEvent):
+class DiskEjected(DeviceEvent[Domain_co]):
     """A removable disk was ejected: by the guest's PV driver, by ``xl cd-eject``, or to insert another disc.
+
+    Several changes of a drive's disc within a few milliseconds are reported as fewer, or not at all.
 
     A guest that ejects a disc from an emulated drive causes no event: only its device model knows.
     """
@@ -180,11 +191,12 @@ class DiskEjected(DeviceEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EventsLost(Event):
+class EventsLost(Event[Domain_co]):
     """Events are missing at this point: the reader was too slow, or pyxen could not see what happened.
 
-    Call `Host.list` for the current state. This event marks every gap, except for changes that were reverted, or
-    followed by the end of the domain, within a few milliseconds.
+    Call `Host.list` for the current state. This event marks every gap, except for changes within a few milliseconds
+    that were reverted, followed by the end of the domain, or followed by another change of the same thing: a second new
+    name, memory target or disc.
     """
 
     domid: None = None

@@ -10,6 +10,7 @@ from typing import Self, TypeVar
 
 from pyxen._host_calls import HostCall, HostCalls, Places
 from pyxen._inventory import load_inventory
+from pyxen.domain import Domain
 from pyxen.host import Host
 from pyxen.records.answers import Answers
 from pyxen.records.info import DomainInfo, HostInfo
@@ -117,7 +118,7 @@ class Hosts:
         """Open all hosts that are not open, and return them."""
         return self._calls.open()
 
-    def list(self) -> Answers[builtins.list[DomainInfo]]:
+    def list(self) -> Answers[builtins.list[DomainInfo[Domain]]]:
         """Return the state of all domains of each host; see `Host.list`."""
         return self._calls.each(lambda host: host.list())
 
@@ -125,7 +126,7 @@ class Hosts:
         """Return figures about each host; see `Host.info`."""
         return self._calls.each(lambda host: host.info())
 
-    def stats(self) -> Answers[tuple[DomainStats, ...]]:
+    def stats(self) -> Answers[tuple[DomainStats[Domain], ...]]:
         """Return what all domains of each host have used so far; see `Host.stats`."""
         return self._calls.each(lambda host: host.stats())
 

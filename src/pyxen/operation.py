@@ -121,7 +121,7 @@ class Operation(Local, Future[T]):
             self.cancel()
             await done(self)
             raise
-        except (GeneratorExit, KeyboardInterrupt):  # nothing can be awaited any more
+        except BaseException:  # GeneratorExit, or what a signal handler raises: nothing can be awaited any more
             self.cancel()
             raise
         return self.result()
@@ -252,17 +252,19 @@ class Operation(Local, Future[T]):
         """Wait for the end and return the result.
 
         Ctrl-C cancels the operation, waits until that is done, and then raises `KeyboardInterrupt`; a second Ctrl-C
-        does not wait.
+        does not wait. The same holds for whatever a signal handler raises, such as `SystemExit`.
 
         Raises:
             RuntimeError: It has not ended, and this is a callback on a thread that does the work, which would wait for
                 itself.
             OperationFailed: The operation failed.
         """
+        self._check_process()
+        self._check_may_wait(None)
         try:
-            return self.result()
-        except KeyboardInterrupt:
-            if self.cancel():
+            return super().result()
+        except BaseException:
+            if self.cancel():  # it has not ended: this is not its own failure
                 self.exception()
             raise
 
@@ -459,36 +461,44 @@ def _owning(begun: list[Operation[Any]]) -> Iterator[None]:
 
 
 def finish(
-    begin: Callable[[], Operation[T]], undo: Callable[[Any], object] | None = None, completer: object = None
+    begin: Callable[[], Operation[T]],
+    undo: Callable[[Any], object] | None = None,
+    completer: object = None,
+    begun: list[Operation[Any]] | None = None,
 ) -> T:
     """Begin an operation, wait for its end and return its result.
 
     Ctrl-C undoes the operation at any time: even before `begin` has returned it, and even if it has just succeeded but
-    its result cannot be returned. `KeyboardInterrupt` is then raised; a second Ctrl-C does not wait.
+    its result cannot be returned. `KeyboardInterrupt` is then raised; a second Ctrl-C does not wait. The same holds for
+    whatever else ends the call, but is not the operation's own failure: what a signal handler or `begin` raises.
 
     Args:
         begin: Begins the operation.
         undo: Undoes a success whose result cannot be returned. It is called with the backend's own result.
         completer: What completes the operation, see `completing`; None if it is not known.
+        begun: A list that gets each operation as soon as it can be stopped. After Ctrl-C it tells how each has ended.
 
     Raises:
         RuntimeError: This thread completes operations. Nothing was begun.
     """
     check_may_wait(completer=completer)
-    begun: list[Operation[Any]] = []
-    awaited = False
+    begun = [] if begun is None else begun
+    awaited: Operation[T] | None = None
     try:
         with _owning(begun):
             operation = begin()
         if not may_wait(operation._run.completer):  # noqa: SLF001 (of this module's own class)
             operation.cancel()  # it needs another host, too, whose thread this is
-        awaited = True
+        awaited = operation
         return operation.wait()
-    except KeyboardInterrupt:
+    except BaseException as error:
+        if isinstance(error, Exception) and awaited is not None and awaited.done() and awaited.exception() is error:
+            raise  # its own failure: it has undone itself
         for started in begun:
-            if awaited and started.stopped is not None and not started.done():
-                continue  # it is the second one, and has ended the wait for the undoing
+            is_second = awaited is not None and started.stopped is not None and not started.done()
             started.cancel()
+            if is_second or not may_wait(started._run.completer):  # noqa: SLF001 (as above)
+                continue  # a second one has ended the wait for the undoing
             if started.exception() is None and undo is not None:
                 with contextlib.suppress(DomainNotFound):  # the domain has ended by itself
                     undo(started.result())
@@ -526,7 +536,9 @@ class Calls:
         return make(lambda _: None)
 
     def finish_each(self, begins: Sequence[Callable[[], Operation[Any]]]) -> list[Error | None]:
-        """Begin operations, wait for all, and return the error of each, or None. Ctrl-C undoes all.
+        """Begin operations, wait for all, and return the error of each, or None.
+
+        Ctrl-C undoes all, side by side; a second one does not wait. The same holds for what a signal handler raises.
 
         Raises:
             UnsupportedFeature: One cannot be begun for want of a feature, and so none of them.
@@ -542,8 +554,7 @@ class Calls:
             for operation in started:
                 operation.cancel()
             for operation in started:
-                with contextlib.suppress(Exception):  # how it ends is told elsewhere
-                    operation.wait()
+                operation.exception()
             raise
 
     def file(self, fd: int) -> FileIO:
@@ -563,13 +574,10 @@ def _begun(begin: Callable[[], Operation[Any]]) -> Operation[Any] | Error:
 
 def _error_of(begun: Operation[Any] | Error) -> Error | None:
     """Wait for an operation, and return its error."""
-    if isinstance(begun, Error):
-        return begun
-    try:
-        begun.wait()
-    except Error as error:
+    error = begun if isinstance(begun, Error) else begun.exception()
+    if error is None or isinstance(error, Error):
         return error
-    return None
+    raise error
 
 
 def has_begun(operation: Operation[Any]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from pyxen.domain import Domain
 from pyxen.host import Host
 from pyxen.records.rates import domain_rates
 from pyxen.records.stats import DomainRates, DomainStats
@@ -31,12 +32,12 @@ class Sampler:
 
     def __init__(self, host: Host) -> None:
         self._host = host
-        self._before: dict[tuple[int, UUID], DomainStats] = {}
+        self._before: dict[tuple[int, UUID], DomainStats[Domain]] = {}
 
     def __repr__(self) -> str:
         return f"<Sampler of {self._host!r}>"
 
-    def sample(self) -> tuple[DomainRates, ...]:
+    def sample(self) -> tuple[DomainRates[Domain], ...]:
         """Take a sample, and return the rates since the sample before, ordered by domid.
 
         Only domains that are in both samples are returned. So the first call returns an empty tuple, and a domain that

@@ -68,7 +68,7 @@ class Vm(Local):
         info = self._calls.ask(self._find)
         return None if info is None else self._handle(info)
 
-    def info(self) -> DomainInfo:
+    def info(self) -> DomainInfo[Domain]:
         """Return the state of its current domain.
 
         Raises:

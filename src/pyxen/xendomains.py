@@ -62,8 +62,9 @@ class XendomainsSettings(Record):
 
     def __post_init__(self) -> None:
         for name in ("create_delay_s", "sysrq_delay_s"):
-            duration(getattr(self, name), name)
-        timeout_of(self.stop_timeout_s, "stop_timeout_s")
+            # What is kept is a float: nothing can wait for another number, such as a Decimal.
+            object.__setattr__(self, name, duration(getattr(self, name), name))
+        object.__setattr__(self, "stop_timeout_s", timeout_of(self.stop_timeout_s, "stop_timeout_s"))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str] | None = None, *, on_loss: OnLoss = "warn") -> Self:

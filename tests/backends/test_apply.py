@@ -133,7 +133,7 @@ def test_a_step_that_fails_after_others(host: Host, make: Make, config: Make, fo
 
 def test_no_time_left(host: Host, make: Make, config: Make) -> None:
     domain = make("web1", memory=8, maxmem=16)
-    with pytest.raises(ApplyFailed, match="before this step began") as caught:
+    with pytest.raises(ApplyFailed, match="before the next step began") as caught:
         host.apply(config("web1", memory=6, maxmem=16), timeout=0)
     assert isinstance(caught.value.__cause__, OperationTimeout)
     assert domain.config().memory == 8
@@ -209,6 +209,21 @@ def test_what_is_kept(host: Host, make: Make, config: Make) -> None:
     finally:
         if host.supports(Feature.DEFINE):
             host.undefine(domain.uuid)
+
+
+@pytest.mark.needs(Feature.DEFINE)
+def test_what_is_created_under_a_name_that_is_kept(host: Host, config: Make) -> None:
+    kept = host.define(config("web1", memory=8))
+    try:
+        made = host.apply(config("web1", memory=12), persistent=True)
+        assert (made.created, made.domain.uuid) == (True, kept.uuid)
+        assert host.defined_config(kept.uuid).memory == 12
+        made.domain.destroy()
+        with pytest.raises(DomainExists):
+            host.apply(config("web1", uuid="11111111-2222-3333-4444-555555555555"), persistent=True)
+        assert host.domains.get("web1") is None or host.supports(Feature.LIBVIRT)
+    finally:
+        host.undefine(kept.uuid)
 
 
 def test_the_configuration_of_the_next_start(host: Host, make: Make, config: Make) -> None:

@@ -23,6 +23,7 @@ from pyxen import (
     InvalidArgument,
     InvalidState,
     NotEnoughMemory,
+    OperationCancelled,
     OperationFailed,
     OperationTimeout,
     ParseError,
@@ -220,6 +221,25 @@ def test_clones(host: Host, willing: Guest, files: Files, folder: str, image: st
         return
     assert files.names(folder) == before
     wait_until(lambda: "willing1-1" not in {info.name for info in host.list()})
+
+
+@needs_clone
+def test_a_host_that_is_closed_while_it_clones(host: Host, willing: Guest, folder: str) -> None:
+    saved = f"{folder}/saved"
+    willing().save(saved, timeout=120)
+
+    def clones() -> list[str]:
+        return [str(info.name) for info in host.list() if str(info.name).startswith("closed-")]
+
+    with pyxen.connect(host.uri) as other:
+        begun = other.begin.clone(saved, 3, name="closed", paused=True)
+        wait_until(lambda: clones() or begun.done())
+    if begun.exception(SECONDS) is None:  # it was too late
+        return
+    assert isinstance(begun.exception(), OperationCancelled)
+    wait_until(lambda: not clones())
+    with pytest.raises(HostClosed):
+        other.begin.clone(saved, 1)
 
 
 @needs_clone

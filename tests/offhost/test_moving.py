@@ -294,6 +294,40 @@ def test_migrated_with_another_configuration(offhost: OffHost, host: pyxen.Host,
     assert remembers(offhost, arrived)
 
 
+@pytest.mark.parametrize("is_begun", [False, True], ids=["before the thread begins", "when it has begun"])
+def test_ctrl_c_at_the_start_of_a_conversation(
+    offhost: OffHost, host: pyxen.Host, monkeypatch: pytest.MonkeyPatch, *, is_begun: bool
+) -> None:
+    """Its descriptors are closed once, by the operation if that has begun: else another thread may have the numbers."""
+    # Importing it loads the extension, which must be that of the release.
+    from pyxen.backends.xenlight.migration.peer_channel import PeerChannel
+
+    begins, closes, closers = threading.Thread.start, PeerChannel.close, list[str]()
+
+    def start(thread: threading.Thread) -> None:
+        if thread.name != "pyxen-receive_migration" or is_begun:
+            begins(thread)
+        if thread.name == "pyxen-receive_migration":
+            raise KeyboardInterrupt
+
+    def close(channel: PeerChannel) -> None:
+        closers.append(threading.current_thread().name)
+        closes(channel)
+
+    host.list()
+    before = set(os.listdir("/proc/self/fd"))
+    here, there = socket.socketpair()
+    with here, there, monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", start)
+        patch.setattr(PeerChannel, "close", close)
+        with pytest.raises(KeyboardInterrupt):
+            host.receive_migration(there.fileno(), there.fileno())
+    own = "pyxen-receive_migration" if is_begun else threading.current_thread().name
+    assert set(closers) == {own}
+    until(lambda: set(os.listdir("/proc/self/fd")) <= before, "the descriptors are closed")
+    assert offhost.left() == []
+
+
 def test_a_sender_that_hangs_up(offhost: OffHost, host: pyxen.Host, saved: Path) -> None:
     here, there = socket.socketpair()
     receiver = Receiving(host, there)

@@ -326,7 +326,7 @@ def test_the_child_of_a_fork_waits_for_no_lock(offhost: OffHost, host: pyxen.Hos
         watch=lambda: host.xenstore.watch("/tool"),
     )
     owners = {name.split()[0] for name in locks}
-    assert {"Closing", "EventLoop", "ThreadedOperations", "Turns"} <= owners
+    assert {"Closing", "EventLoop", "OwnThreads", "Turns"} <= owners
     web.destroy()
     assert offhost.left() == []
 

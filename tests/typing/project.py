@@ -6,7 +6,7 @@ import dataclasses
 import uuid
 from collections.abc import Sequence
 from io import FileIO
-from typing import assert_type
+from typing import Any, assert_type
 
 import pyxen
 import pyxen.testing
@@ -18,10 +18,14 @@ from pyxen import (
     DomainConfig,
     DomainCreated,
     DomainDestroyed,
+    DomainEvent,
     DomainInfo,
+    DomainRates,
     DomainShutdown,
     DomainState,
+    DomainStats,
     DomainType,
+    DomainUptime,
     Event,
     EventReader,
     EventsLost,
@@ -98,11 +102,16 @@ def look(host: Host) -> None:
     assert_type(host.topology().cpus[0].core, int | None)
     assert_type(host.idle_times_ns(), dict[int, int])
     infos = host.list()
-    assert_type(infos, list[DomainInfo])
+    assert_type(infos, list[DomainInfo[Domain]])
     for info in infos:
+        assert_type(info.domain, Domain)
         assert_type(info.state, DomainState)
         assert_type(info.name, str | None)
         assert_type(info.uuid, uuid.UUID)
+    assert_type(host.uptimes(), list[DomainUptime[Domain]])
+    assert_type(host.stats(), tuple[DomainStats[Domain], ...])
+    assert_type(host.stats()[0].info.domain, Domain)
+    assert_type(dataclasses.replace(infos[0], name="web2"), DomainInfo[Domain])
     assert_type(host.log(), str)
     for line in host.follow_log(timeout=1):
         assert_type(line, str)
@@ -120,6 +129,46 @@ def look(host: Host) -> None:
         assert_type(domain.name, str | None)
     assert_type(host.orphans(), tuple[Domain, ...])
     assert_type(host.defined(), Sequence[pyxen.DefinedDomain])
+
+
+def either(infos: Sequence[DomainInfo], by_name: dict[str | None, DomainInfo]) -> list[DomainInfo]:
+    """Take what either API returns: what has no parameter says nothing of the handle."""
+    for info in infos:
+        assert_type(info.domain, Any)
+        info.domain.destroy()
+    return [*infos, *by_name.values()]
+
+
+def on_end(end: DomainShutdown | DomainInfo) -> None:
+    """Take what either API tells."""
+    end.domain.destroy()
+
+
+def passes(host: Host) -> None:
+    """Give what a host returns to those who take either."""
+    infos: list[DomainInfo] = host.list()
+    either(host.list(), {info.name: info for info in host.list()})
+    on_end(infos[0])
+    by_domid: dict[int, DomainInfo[Domain]] = {info.domid: info for info in host.list()}
+    assert_type(by_domid[1].domain, Domain)
+    events: EventReader[Event] = host.events()
+    ends: EventReader[DomainShutdown[Domain] | EventsLost] = host.events(DomainShutdown)
+    for end in ends:
+        if isinstance(end, DomainShutdown):
+            assert_type(end.domain, Domain)
+            on_end(end)
+    kinds: tuple[type[Event], ...] = (DomainShutdown, DomainCreated)
+    events = host.events(*kinds)
+    events.close()
+
+
+def applied(host: Host, config: DomainConfig) -> None:
+    """Bring a domain to a configuration."""
+    done = host.apply(config)
+    assert_type(done, pyxen.Applied[Domain])
+    assert_type(done.domain, Domain | Any)
+    assert_type(done.domain.info(), DomainInfo[Domain] | Any)
+    assert_type(host.begin.apply(config), Operation[pyxen.Applied[Domain]])
 
 
 def saved(operation: Operation[None]) -> None:
@@ -145,8 +194,10 @@ def run(host: Host, config: DomainConfig) -> None:
         assert_type(pool.take("web2"), Domain)
         assert_type(pool.begin.take("web3").result(), Domain)
     assert_type(host.clone("/srv/web1.save", 2), list[Domain])
-    assert_type(web.wait("shutdown", "crashed", timeout=5), DomainInfo | None)
-    assert_type(web.wait(DomainState.PAUSED), DomainInfo | None)
+    assert_type(web.wait("shutdown", "crashed", timeout=5), DomainInfo[Domain] | None)
+    assert_type(web.wait(DomainState.PAUSED), DomainInfo[Domain] | None)
+    assert_type(web.info(), DomainInfo[Domain])
+    assert_type(web.uptime().domain, Domain)
     web.begin.save("/srv/web1.save").add_done_callback(saved)
     web.send_trigger("power")
     web.send_trigger(Trigger.NMI, vcpu=1)
@@ -172,10 +223,11 @@ def run(host: Host, config: DomainConfig) -> None:
     assert_type(web.config(), DomainConfig)
     assert_type(web.console(), FileIO)
     assert_type(web.userdata("tool"), bytes | None)
+    assert_type(web.stats(), DomainStats[Domain])
     assert_type(web.stats().disks, tuple[pyxen.DiskStats, ...])
-    assert_type(pyxen.Sampler(host).sample(), tuple[pyxen.DomainRates, ...])
+    assert_type(pyxen.Sampler(host).sample(), tuple[DomainRates[Domain], ...])
     assert_type(web.preserve("-old"), Domain)
-    assert_type(web.wait("unpaused", "shutdown"), DomainInfo | None)
+    assert_type(web.wait("unpaused", "shutdown"), DomainInfo[Domain] | None)
     assert_type(web.xenstore_path, str)
     web.remus(["ssh", "host2"], RemusOptions(interval=0.1))
     try:
@@ -205,8 +257,18 @@ def begin(host: Host, config: DomainConfig) -> None:
 def watch(host: Host) -> None:
     """Watch a host."""
     with host.events() as everything:
-        assert_type(everything, EventReader[Event])
-        assert_type(everything.get(1.0), Event | None)
+        assert_type(everything, EventReader[Event[Domain]])
+        assert_type(everything.get(1.0), Event[Domain] | None)
+        for each in everything:
+            assert_type(each.domain, Domain | None)
+            match each:
+                case DomainEvent(name="web1"):
+                    each.domain.destroy()
+                case EventsLost(count=lost):
+                    assert_type(each.domain, None)
+                    assert_type(lost, int | None)
+                case _:
+                    pass
     with host.events(DomainShutdown) as shutdowns:
         for event in shutdowns:
             assert_type(event, DomainShutdown | EventsLost)
@@ -233,12 +295,19 @@ async def awaited(config: DomainConfig) -> None:
         web = await xen.create(config)
         assert_type(web, pyxen.aio.Domain)
         assert_type(await pyxen.aio.storage.volume_groups(), tuple[pyxen.aio.storage.VolumeGroupInfo, ...])
-        assert_type(await web.info(), DomainInfo)
-        assert_type(await xen.list(), list[DomainInfo])
+        assert_type(await web.info(), DomainInfo[pyxen.aio.Domain])
+        assert_type(await web.stats(), DomainStats[pyxen.aio.Domain])
+        assert_type(await xen.list(), list[DomainInfo[pyxen.aio.Domain]])
+        assert_type(await xen.uptimes(), list[DomainUptime[pyxen.aio.Domain]])
+        assert_type(await xen.stats(), tuple[DomainStats[pyxen.aio.Domain], ...])
+        assert_type(await pyxen.aio.Sampler(xen).sample(), tuple[DomainRates[pyxen.aio.Domain], ...])
+        assert_type(await xen.apply(config), pyxen.Applied[pyxen.aio.Domain])
+        await (await xen.list())[0].domain.destroy()
+        either(await xen.list(), {})
         assert_type(await xen.domains.get("web1"), pyxen.aio.Domain | None)
         assert_type(await xen.domains["web1"], pyxen.aio.Domain)
         assert_type(await web.attach(Vif(bridge="xenbr0")), Vif)
-        assert_type(await web.wait("shutdown"), DomainInfo | None)
+        assert_type(await web.wait("shutdown"), DomainInfo[pyxen.aio.Domain] | None)
         assert_type(await xen.begin.create(config), pyxen.aio.Domain)
         async with await xen.pool(config) as pool:
             assert_type(await pool.take("web2"), pyxen.aio.Domain)
@@ -246,6 +315,8 @@ async def awaited(config: DomainConfig) -> None:
         async with xen.events(DomainShutdown) as events:
             async for event in events:
                 assert_type(event, DomainShutdown | EventsLost)
+        async for each in xen.events():
+            assert_type(each.domain, pyxen.aio.Domain | None)
         async for domain in xen.domains:
             assert_type(domain, pyxen.aio.Domain)
         assert_type(await xen.guests["web1"], pyxen.aio.Domain)

@@ -44,6 +44,12 @@ def use(host: Host, domain: Domain) -> None:
     host.creat(DomainConfig("web1"))  # typo
     host.create(DomainConfig("web1"), timout=5)  # typo
     host.list()[0].doimd  # typo
+    host.list()[0].domain.destory()  # typo
+    host.uptimes()[0].domain.destory()  # typo
+    host.stats()[0].info.domain.destory()  # typo
+    host.domains["web1"].info().domain.destory()  # typo
+    host.apply(DomainConfig("web1")).domain.destory()  # typo
+    pyxen.Sampler(host).sample()[0].stats.info.domain.destory()  # typo
     host.info().free_memory  # typo
     host.domains["web1"].destory()  # typo
     host.begin.creat(DomainConfig("web1"))  # typo
@@ -63,6 +69,10 @@ def use(host: Host, domain: Domain) -> None:
         event.reason  # typo: an EventsLost has none
         if isinstance(event, DomainShutdown):
             event.raeson  # typo
+    for each in host.events():
+        if each.domain is not None:
+            each.domain.destory()  # typo
+        each.domain.destroy()  # typo: an EventsLost has none
     try:
         domain.destroy()
     except pyxen.DomainNotFoundError:  # typo
@@ -83,5 +93,13 @@ async def use_awaited(host: pyxen.aio.Host, domain: pyxen.aio.Domain) -> None:
     await domain.wait("shutdwon")  # typo
     await domain.send_trigger("x")  # typo
     (await domain.info()).stat  # typo
+    (await host.list())[0].domain.destroy()  # typo: nothing awaits it
+    await (await host.list())[0].domain.destory()  # typo
+    (await host.stats())[0].info.domain.destroy()  # typo: nothing awaits it
+    (await domain.info()).domain.destroy()  # typo: nothing awaits it
+    async for each in host.events():
+        if each.domain is not None:
+            each.domain.destroy()  # typo: nothing awaits it
+            await each.domain.destory()  # typo
     async for event in host.events(DomainShutdown):
         event.reason  # typo: an EventsLost has none

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import pty
 import threading
 import tty
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import pytest
@@ -20,6 +21,8 @@ from pyxen.errors import DomainNotFound, HostClosed, InvalidArgument, NotFound, 
 from pyxen.operation import Calls
 from pyxen.readers import _consoletext
 from pyxen.readers.console import ConsoleStream
+from tests.interrupts import interrupted
+from tests.waiting import join
 
 REF = DomainRef(7, UUID(int=7))
 PATIENCE = 60.0
@@ -287,6 +290,27 @@ def test_what_the_guest_reads_late_comes_whole(terminal: Terminal) -> None:
     assert got == data
 
 
+def test_a_time_that_is_up_in_the_clean_up_of_a_cancelled_task(terminal: Terminal) -> None:
+    """It is no cancel: Python 3.11 takes what `asyncio.timeout` does there for one."""
+
+    async def use(stream: AioConsoleStream) -> None:
+        async def work() -> None:
+            try:
+                await asyncio.sleep(PATIENCE)
+            except asyncio.CancelledError:
+                assert await stream.read(SOON) is None
+                assert await stream.get(SOON) is None
+                with pytest.raises(OperationTimeout, match="the guest took"):
+                    await stream.write(b"x" * 1_000_000, timeout=SOON)
+
+        task = asyncio.create_task(work())
+        await asyncio.sleep(0)
+        task.cancel()
+        await task
+
+    awaited(terminal, use)
+
+
 def test_a_terminal_that_comes_back(terminal: Terminal) -> None:
     terminal.says(b"menu\nPress")
     with stream_of(terminal) as stream:
@@ -422,6 +446,51 @@ def test_another_loop_closes_it(terminal: Terminal) -> None:
         assert [type(error) for error in found] == [HostClosed, HostClosed]
 
     awaited(terminal, use)
+
+
+def test_a_collection_closes_it_between_any_two_lines(terminal: Terminal) -> None:
+    """It ends a forgotten task within ``async with stream``, on the thread that uses the stream just then."""
+    calls, backend = AioCalls(), cast("Any", terminal)
+    streams: list[AioConsoleStream] = []
+
+    def collected() -> None:
+        closing = streams[-1].close()  # as far as it comes without waiting: `GeneratorExit` ends it there
+        with contextlib.suppress(StopIteration):
+            closing.send(None)
+        closing.close()
+
+    async def use() -> None:
+        stream = streams[-1]
+        with contextlib.suppress(HostClosed):
+            await stream.write(b"x")
+            terminal.says(b"line\nlogin: ")
+            assert str(await stream.get(PATIENCE)).endswith("line")
+            assert await stream.read(PATIENCE)
+            assert stream.path in {None, os.ttyname(terminal.slave)}
+            assert await stream.read(0.002) is None
+        await stream.close()
+        assert stream._console is None
+        assert not stream._waiters
+
+    ends = 0
+    for call in interrupted(lambda: asyncio.run(use()), collected, "aio/readers/console.py", "_consoletext.py"):
+        streams.append(AioConsoleStream(backend, calls, REF, None, 0, PATIENCE))
+        failed: list[BaseException] = []
+
+        def run(call: Callable[[], None], failed: list[BaseException]) -> None:
+            try:
+                call()
+            except BaseException as error:
+                failed.append(error)
+                raise
+
+        thread = threading.Thread(target=run, args=(call, failed), daemon=True)
+        thread.start()
+        join(thread, PATIENCE)
+        assert not failed
+        ends += 1
+    assert ends > 50
+    asyncio.run(calls.close(lambda: None))
 
 
 def test_a_stream_that_is_forgotten_is_closed(terminal: Terminal) -> None:

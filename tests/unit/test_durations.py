@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -93,3 +94,13 @@ def test_top_waits_as_long_as_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_settings_of_xendomains_with_many_digits_are_read() -> None:
     settings = XendomainsSettings.loads("XENDOMAINS_CREATE_USLEEP=" + 400 * "9")
     assert settings.create_delay_s == math.inf
+
+
+@pytest.mark.parametrize(
+    "value", [Decimal("0.5"), Fraction(1, 2), 1, 10**400], ids=["Decimal", "Fraction", "int", "huge"]
+)
+def test_settings_of_xendomains_are_floats(value: Any) -> None:
+    settings = XendomainsSettings(create_delay_s=value, stop_timeout_s=value, sysrq_delay_s=value)
+    seconds = math.inf if value == 10**400 else float(value)
+    kept = (settings.create_delay_s, settings.stop_timeout_s, settings.sysrq_delay_s)
+    assert [*map(repr, kept)] == [*map(repr, (seconds, None if seconds == math.inf else seconds, seconds))]

@@ -177,10 +177,9 @@ look = pyxen.connect("memory:///unheard")
 atexit.register(lambda: print("left:", *sorted(guest.name for guest in look.guests)))  # after the other host is closed
 
 BEGUN, begin = weakref.WeakSet(), Calls.begin  # they lead to the loop and its tasks
-def noted(calls, call):
-    begun = begin(calls, call)
-    BEGUN.add(begun)
-    return begun
+def noted(calls, call, answer):
+    BEGUN.add(answer)
+    begin(calls, call, answer)
 Calls.begin = noted
 
 def wait_until_all_has_ended():
@@ -300,3 +299,194 @@ asyncio.run(main())
     done = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True, timeout=60)
     assert "KeyboardInterrupt" in done.stderr
     assert done.stdout == "left:\n"
+
+
+@pytest.mark.parametrize("closes", [True, False])
+def test_a_function_of_a_transaction_that_never_returns(closes: bool) -> None:
+    program = f"""
+import asyncio, threading
+import pyxen, pyxen.aio
+from pyxen.aio import _calls
+_calls._PATIENCE = 0.05
+begun, forever = threading.Event(), threading.Event()
+def hang(transaction):
+    begun.set()
+    forever.wait()
+async def main():
+    xen = await pyxen.aio.connect("memory:///")
+    task = asyncio.create_task(xen.xenstore.transaction(hang))
+    await asyncio.to_thread(begun.wait, 30)
+    task.cancel()
+    await asyncio.wait([task])
+    if {closes}:
+        await xen.close()
+    print("over")
+asyncio.run(main())
+"""
+    assert output_of(program) == "over\n"
+
+
+LOOK = """
+import atexit, gc, os, signal, sys, threading, time
+import pyxen, pyxen.aio
+look = pyxen.connect("memory:///ends")
+left = lambda: sorted(guest.name for guest in look.guests)
+atexit.register(lambda: print("left:", *left()))  # after the others are closed
+CONFIG = pyxen.DomainConfig("web1", type="pvh", kernel="/k", memory=2)
+def wait_for(count):
+    end = time.monotonic() + 30
+    while len(look.guests) < count:
+        assert time.monotonic() < end, "the guests do not come"
+        time.sleep(0.0005)
+"""
+
+COLLECTED = {
+    "a pool": """
+def main():
+    xen = pyxen.connect("memory:///ends")
+    pool = xen.pool(CONFIG, size=8)
+    pool.wait(8)
+main()
+""",
+    "a pool of asyncio": """
+import asyncio
+async def main():
+    xen = await pyxen.aio.connect("memory:///ends")
+    pool = await xen.pool(CONFIG, size=8)
+    await pool.wait()
+asyncio.run(main())
+""",
+    "a task of asyncio that was undone": """
+import asyncio, weakref
+import pyxen.aio._pending as pending
+from pyxen.aio._calls import Calls
+begun, begin, now = weakref.WeakSet(), Calls.begin, pending._GivingBack.now
+def noted(calls, call, answer):
+    begun.add(answer)
+    begin(calls, call, answer)
+Calls.begin = noted
+web = look.create(CONFIG)
+left = lambda: web.config().vifs
+def slow(back, got):
+    time.sleep(0.3)  # it is not yet over when the program ends
+    now(back, got)
+pending._GivingBack.now = slow
+async def main():
+    xen = await pyxen.aio.connect("memory:///ends")
+    task = asyncio.create_task((await xen.domains.get("web1")).attach(pyxen.Vif(bridge="xenbr0")))
+    task._log_destroy_pending = False  # asyncio would complain, rightly
+    await asyncio.sleep(0)
+    assert all(each.result(30).exception(30) is None for each in begun)
+loop = asyncio.new_event_loop()
+loop.run_until_complete(main())
+loop.close()
+del loop, main
+gc.collect()
+""",
+}
+"""Programs whose hosts are collected just before the end, each with what that has to undo."""
+
+
+@pytest.mark.parametrize("name", COLLECTED)
+def test_a_host_that_is_collected_at_the_end_is_closed_first(name: str) -> None:
+    assert output_of(LOOK + COLLECTED[name]).splitlines()[-1] == "left:"
+
+
+CLONED = {
+    "begun": """
+xen.begin.clone(sys.argv[1], 1000, name="c")
+wait_for(20)
+""",
+    "a signal handler that exits": """
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # as services do
+def press():
+    wait_for(20)
+    os.kill(os.getpid(), signal.SIGTERM)
+threading.Thread(target=press, daemon=True).start()
+with xen:
+    xen.clone(sys.argv[1], 1000, name="c")
+""",
+    "a signal handler that exits twice": """
+presses = []
+def handle(*_):
+    presses.append(len(look.guests))
+    sys.exit(0)
+signal.signal(signal.SIGTERM, handle)
+def press():
+    wait_for(20)
+    for count in (1, 2):
+        os.kill(os.getpid(), signal.SIGTERM)
+        while len(presses) < count:
+            time.sleep(0.0005)
+threading.Thread(target=press, daemon=True).start()
+with xen:
+    xen.clone(sys.argv[1], 1000, name="c")
+""",
+    "asyncio": """
+import asyncio
+async def main():
+    global host
+    host = await pyxen.aio.connect("memory:///ends")
+    host.begin.clone(sys.argv[1], 1000, name="c")
+    wait_for(20)
+asyncio.run(main())
+""",
+}
+
+
+@pytest.mark.parametrize("name", CLONED)
+def test_clones_in_progress_are_undone(name: str, tmp_path: Path) -> None:
+    program = f'{LOOK}\nxen = pyxen.connect("memory:///ends")\nxen.create(CONFIG).save(sys.argv[1]){CLONED[name]}'
+    command = [sys.executable, "-c", program, f"{tmp_path}/saved"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", "left:\n")
+
+
+AT_THE_END = """
+import asyncio
+import pyxen.aio._pending as pending
+from pyxen.aio._calls import Calls
+waits, may_go_on, now = threading.Event(), threading.Event(), pending._GivingBack.now
+begun, begin = [], Calls.begin
+def noted(calls, call, answer):
+    begun.append(answer)
+    begin(calls, call, answer)
+Calls.begin = noted
+def slow(back, got):
+    waits.set()
+    may_go_on.wait(30)
+    now(back, got)
+pending._GivingBack.now = slow
+presses = []
+def handle(*_):
+    presses.append(None)
+    raise KeyboardInterrupt
+signal.signal(signal.SIGINT, handle)
+def press():
+    waits.wait(30)
+    for count in range(PRESSES):
+        os.kill(os.getpid(), signal.SIGINT)
+        while len(presses) <= count:
+            time.sleep(0.005)
+    if PRESSES == 1:
+        may_go_on.set()
+threading.Thread(target=press, daemon=True).start()
+async def main():
+    global xen, task
+    xen = await pyxen.aio.connect("memory:///ends")
+    task = asyncio.create_task(xen.create(CONFIG))
+    await asyncio.sleep(0)
+    begun[0].result(30).exception(30)  # the task does not hear of it
+loop = asyncio.new_event_loop()
+loop.run_until_complete(main())
+task._log_destroy_pending = False  # asyncio would complain, rightly
+"""
+
+
+@pytest.mark.parametrize(("presses", "left"), [(1, "left:"), (2, "left: web1")])
+def test_ctrl_c_at_the_end_waits_for_the_undoing_and_a_second_one_gives_it_up(presses: int, left: str) -> None:
+    program = LOOK + AT_THE_END.replace("PRESSES", str(presses))
+    done = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True, timeout=60)
+    assert "KeyboardInterrupt" in done.stderr
+    assert ("may not be undone" in done.stderr) == (presses == 2)
+    assert done.stdout.splitlines()[-1] == left

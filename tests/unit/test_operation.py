@@ -4,49 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import signal
-import sys
 import threading
 import time
-from collections.abc import Iterator
 from datetime import timedelta
-from functools import partial
-from types import FrameType
 from typing import Any
 
 import pytest
 
 from pyxen.errors import InvalidArgument, NotEnoughMemory, OperationCancelled, OperationFailed, OperationTimeout
-from pyxen.operation import Operation, Progress, finish
+from pyxen.operation import Operation, Progress
 from tests.forks import told_by_a_child
 from tests.unit.worker import Worker
 from tests.waiting import until
-
-
-def _is_in(ident: int, wanted: set[str]) -> bool:
-    """Tell whether a thread is in one of some functions."""
-    return bool(wanted & set(_functions(sys._current_frames()[ident])))
-
-
-def ctrl_c_when_it_waits(times: int = 1) -> None:
-    """Send Ctrl-C to the main thread as soon as it waits for an operation, and again when it waits for its undoing."""
-    ident = threading.main_thread().ident
-    assert ident is not None
-
-    def send() -> None:
-        for wanted in [{"result"}, {"exception"}][:times]:
-            until(partial(_is_in, ident, wanted), f"it is not in {wanted}")
-            signal.pthread_kill(ident, signal.SIGINT)
-
-    threading.Thread(target=send, daemon=True).start()
-
-
-def _functions(frame: FrameType | None) -> Iterator[str]:
-    """Yield the names of the functions of `concurrent.futures` that a thread is in."""
-    while frame is not None:
-        if frame.f_code.co_filename == concurrent.futures.Future.result.__code__.co_filename:
-            yield frame.f_code.co_name
-        frame = frame.f_back
 
 
 def test_whether_it_runs() -> None:
@@ -146,61 +115,6 @@ def test_asyncio_can_await_it() -> None:
         return await asyncio.wrap_future(operation)
 
     assert asyncio.run(wait()) == "done"
-
-
-def test_ctrl_c_cancels_waits_for_the_end_and_then_interrupts() -> None:
-    operation = Operation[str]("create", "web1")
-    worker = Worker(operation)
-    ctrl_c_when_it_waits()
-    with pytest.raises(KeyboardInterrupt):
-        operation.wait()
-    assert operation.done()
-    assert worker.stops == ["cancelled"]
-
-
-def test_a_second_ctrl_c_does_not_wait() -> None:
-    operation = Operation[str]("create", "web1")
-    worker = Worker(operation, slow=True)
-    ctrl_c_when_it_waits(times=2)
-    with pytest.raises(KeyboardInterrupt):
-        operation.wait()
-    assert not operation.done()
-    assert worker.stops == ["cancelled"]
-    worker.undone.set()
-    assert isinstance(operation.exception(5), OperationCancelled)
-
-
-def test_a_second_ctrl_c_does_not_wait_for_what_was_begun_and_awaited_at_once() -> None:
-    workers: list[Worker] = []
-
-    def begin() -> Operation[str]:
-        operation = Operation[str]("create", "web1")
-        workers.append(Worker(operation, slow=True))
-        threading.Timer(10, workers[0].undone.set).start()  # so that it fails, and does not hang
-        ctrl_c_when_it_waits(times=2)
-        return operation
-
-    with pytest.raises(KeyboardInterrupt):
-        finish(begin)
-    assert not workers[0].operation.done()
-    workers[0].undone.set()
-    assert isinstance(workers[0].operation.exception(5), OperationCancelled)
-
-
-def test_a_first_ctrl_c_waits_for_the_undoing_of_what_was_cancelled_already() -> None:
-    """What begins an operation cancels it if Ctrl-C comes, as nobody else has it."""
-    workers: list[Worker] = []
-
-    def begin() -> Operation[str]:
-        operation = Operation[str]("create", "web1")
-        workers.append(Worker(operation, slow=True))
-        threading.Timer(0.2, workers[0].undone.set).start()
-        operation.cancel()
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        finish(begin)
-    assert workers[0].operation.done()
 
 
 def test_ctrl_c_after_the_end_changes_nothing() -> None:
@@ -392,69 +306,6 @@ def test_what_cannot_be_measured_any_more_stays() -> None:
         assert operation.progress == ("memory", 50)
     with operation.measured(measure):
         assert operation.progress == ("memory", 50)
-
-
-def interrupted_at(moment: str) -> tuple[Operation[str], Worker, list[str]]:
-    """Let Ctrl-C come at a moment of `finish`; return what was begun, who carried it out, and what was undone."""
-    begun: list[tuple[Operation[str], Worker]] = []
-    undone: list[str] = []
-
-    def begin() -> Operation[int]:
-        operation = Operation[str]("create")
-        worker = Worker(operation)
-        begun.append((operation, worker))
-        if moment == "before anyone has it":
-            raise KeyboardInterrupt
-        if moment == "while it runs":
-            ctrl_c_when_it_waits()
-            return operation.map(len)
-        worker.finish.set()
-        operation.exception()
-        if moment == "when it has just succeeded":
-            raise KeyboardInterrupt
-        return operation.map(_interrupted)
-
-    with pytest.raises(KeyboardInterrupt):
-        finish(begin, undone.append)
-    return *begun[0], undone
-
-
-def _interrupted(_: str) -> int:
-    raise KeyboardInterrupt
-
-
-@pytest.mark.parametrize("moment", ["before anyone has it", "while it runs"])
-def test_ctrl_c_undoes_what_was_begun(moment: str) -> None:
-    operation, worker, undone = interrupted_at(moment)
-    assert worker.stops == ["cancelled"]
-    assert isinstance(operation.exception(), OperationCancelled)
-    assert undone == []
-
-
-@pytest.mark.parametrize("moment", ["when it has just succeeded", "when its result is made"])
-def test_ctrl_c_undoes_what_has_just_succeeded(moment: str) -> None:
-    operation, worker, undone = interrupted_at(moment)
-    assert worker.stops == []
-    assert operation.exception() is None
-    assert undone == ["done"]
-    assert finish(lambda: operation) == "done"
-
-
-def test_each_owns_what_it_has_begun_itself() -> None:
-    undone: list[str] = []
-
-    def begin() -> Operation[str]:
-        def first() -> Operation[str]:
-            operation = Operation[str]("config")
-            Worker(operation).finish.set()
-            return operation
-
-        assert finish(first, undone.append) == "done"
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        finish(begin, undone.append)
-    assert undone == []
 
 
 def test_in_the_child_of_a_fork() -> None:

@@ -7,14 +7,18 @@ import dataclasses
 import json
 import pickle
 from datetime import UTC, datetime
+from typing import get_origin, get_type_hints
 from uuid import UUID
 
 import pytest
 
 import pyxen
+import pyxen.aio
 from pyxen import (
     DefinedDomain,
     DiskStats,
+    DomainInfo,
+    DomainRates,
     DomainShutdown,
     DomainState,
     DomainStats,
@@ -101,6 +105,23 @@ def test_a_handle_changes_nothing_else(record: OfDomain) -> None:
         _ = plain.domain
     with pytest.raises(NotFound, match="does not come from a host"):
         _ = dataclasses.replace(attached).domain
+
+
+@pytest.mark.parametrize("record", RECORDS)
+def test_a_record_has_no_room_for_more(record: Record) -> None:
+    assert not hasattr(record, "__dict__")
+
+
+def test_which_handle_a_record_has_is_for_type_checkers_only() -> None:
+    assert get_type_hints(pyxen.Host.list)["return"] == list[DomainInfo[pyxen.Domain]]
+    assert get_type_hints(pyxen.aio.Host.list)["return"] == list[DomainInfo[pyxen.aio.Domain]]
+    assert get_type_hints(DomainRates)["stats"].__origin__ is DomainStats
+    assert get_origin(DomainShutdown[pyxen.Domain]) is DomainShutdown
+    match SHUTDOWN:
+        case DomainShutdown(name=name, reason=ShutdownReason.SOFT_RESET):
+            assert name == "web1"
+        case _:
+            pytest.fail("it does not match")
 
 
 def test_events_of_qemu_can_be_in_a_set() -> None:

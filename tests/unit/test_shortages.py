@@ -25,6 +25,7 @@ OF_COMMAND: Final = "the command ends with the error, before it has begun anythi
 
 OTHERWISE: Final = {
     "_common/child.py: __init__: os.pidfd_open": "without one, the child is waited for by its number",
+    "_common/owner_thread.py: start: start": OF_CALLER,
     "_common/piped_program.py: __init__: start": OF_CALLER,
     "_common/piped_program.py: _pipe: os.pipe": OF_CALLER,
     "_common/piped_program.py: hang_up: start": "the program ends by itself, and its status stays unknown",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import errno
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future
-from typing import Final, TypeVar
+from concurrent.futures import Future
+from typing import Final, Protocol, TypeVar
 
 from pyxen.errors import Error
 
@@ -62,7 +62,15 @@ def _is_refused(error: OSError | RuntimeError | MemoryError) -> bool:
     return isinstance(error, MemoryError) or _NO_THREAD in str(error)
 
 
-def submitted(pool: Executor, call: Callable[[], T], kind: type[Error], what: str) -> Future[T]:
+class _Pool(Protocol):
+    """Threads that make calls: an `Executor`, or `pyxen.aio._threads.Daemons`."""
+
+    def submit(self, call: Callable[[], object], /) -> object: ...
+
+
+def submitted(
+    pool: _Pool, call: Callable[[], T], kind: type[Error], what: str, answer: Future[T] | None = None
+) -> Future[T]:
     """Have a pool of threads make a call. If it can start no thread for it, the call is not made.
 
     `Executor.submit` raises, too, but keeps the call, and a thread that ends its own work or is started later makes it.
@@ -72,23 +80,24 @@ def submitted(pool: Executor, call: Callable[[], T], kind: type[Error], what: st
         call: The call.
         kind: The exception for a shortage.
         what: What cannot be done, for its message.
+        answer: The future that gets the result; a new one by default. A call whose future is cancelled is not made.
     """
-    answer: Future[T] = Future()
+    future: Future[T] = Future() if answer is None else answer
 
     def make() -> None:
-        if not answer.set_running_or_notify_cancel():
+        if not future.set_running_or_notify_cancel():
             return
         try:
             result = call()
         except BaseException as error:  # noqa: BLE001 (it is raised to whoever asks for the result)
-            answer.set_exception(error)
+            future.set_exception(error)
         else:
-            answer.set_result(result)
+            future.set_result(result)
 
     try:
         with shortage(kind, what):
             pool.submit(make)
     except kind:
-        if answer.cancel():
+        if future.cancel():
             raise
-    return answer
+    return future

@@ -71,9 +71,8 @@ def _forget() -> None:
     """Forget the locks in the child of a fork: it has none of them."""
     global _gate  # noqa: PLW0603 (a thread of the parent may hold the old one)
     _gate = threading.Lock()
-    for held in _held.values():
-        os.close(held.fd)
-    _held.clear()
+    while _held:
+        os.close(_held.popitem()[1].fd)
 
 
 os.register_at_fork(after_in_child=_forget)

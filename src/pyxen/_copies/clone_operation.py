@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from pyxen._common.arguments import check_bools, check_config, path_of
+from pyxen._common.own_thread import OwnThreads
 from pyxen._common.preconditions import check_name
 from pyxen._copies.copies import (
     AT_ONCE,
@@ -92,6 +93,7 @@ class Clones(Generic[H]):
 
 def begin_clones(
     backend: Backend,
+    threads: OwnThreads,
     handle: Callable[[DomainRef, str | None], H],
     saved: str | os.PathLike[str],
     n: int,
@@ -106,7 +108,10 @@ def begin_clones(
     autoballoon: bool | None,
     timeout: float | None,
 ) -> Operation[Clones[H]]:
-    """Begin to clone a saved guest, as `Host.clone` describes it; ``handle`` returns the handle of a domain."""
+    """Begin to clone a saved guest, as `Host.clone` describes it.
+
+    ``threads`` has the operations of its kind, and ``handle`` returns the handle of a domain.
+    """
     if Feature.CLONE not in backend.features:
         raise lacking(Feature.CLONE, backend.name)
     if config is not None:
@@ -131,16 +136,17 @@ def begin_clones(
         return _Clones(backend, cloning, handle, steps).run()
 
     seconds = timeout_of(timeout, operation="clone")
-    return compose("clone", path, work, completer=backend.completer, timeout=seconds)
+    return compose(threads, "clone", path, work, timeout=seconds)
 
 
 class CloneOperations(Generic[H]):
     """The part of `HostOperations` that clones."""
 
-    __slots__ = ("_backend", "_handle")
+    __slots__ = ("_backend", "_handle", "_threads")
 
-    def __init__(self, backend: Backend, handle: Callable[[DomainRef, str | None], H]) -> None:
+    def __init__(self, backend: Backend, threads: OwnThreads, handle: Callable[[DomainRef, str | None], H]) -> None:
         self._backend = backend
+        self._threads = threads
         self._handle = handle
 
     def clone(
@@ -161,6 +167,7 @@ class CloneOperations(Generic[H]):
         """Begin `Host.clone`. If it is cancelled, all clones are undone."""
         return begin_clones(
             self._backend,
+            self._threads,
             self._handle,
             saved,
             n,
@@ -250,7 +257,7 @@ class _Clones:
                 begun = self._begun(number, name, copier)
                 if begun is not None:
                     running[begun] = number
-            ended = wait(running, bounded(self._steps.left()), FIRST_COMPLETED).done if running else ()
+            ended = wait(running, self._patience(), FIRST_COMPLETED).done if running else ()
             if self._steps.left() == 0:
                 self._steps.operation.stop("timeout")
             for step in [each for each in running if each in ended]:
@@ -268,6 +275,10 @@ class _Clones:
     def _gives_up(self) -> bool:
         stopped = self._steps.operation.stopped is not None or self._steps.left() == 0
         return stopped or (bool(self._errors) and not self._cloning.partial)
+
+    def _patience(self) -> float | None:
+        """Return how many seconds to wait for the end of one that runs; None once all are stopped: they end soon."""
+        return None if self._steps.operation.stopped is not None else bounded(self._steps.left())
 
     def _begun(self, number: int, name: str, copier: Copier) -> Operation[DomainRef] | None:
         """Begin one clone; None if that failed."""

@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from pyxen._common.joinable import JoinableThread
+from pyxen._common.own_thread import OwnThreads
 from pyxen._common.ready_names import ready_prefix
 from pyxen._common.shield import logger
 from pyxen._common.shortage import shortage
@@ -76,12 +77,21 @@ class Keeper:
         backend: The host.
         source: What guests are made from.
         size: How many are ready or being made at a time.
+        threads: The operations of the host with threads of their own, such as those of takers.
         on_close: Called with this keeper when it is closed.
     """
 
-    def __init__(self, backend: Backend, source: Source, size: int, on_close: Callable[[Keeper], object]) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        source: Source,
+        size: int,
+        threads: OwnThreads,
+        on_close: Callable[[Keeper], object],
+    ) -> None:
         self.backend = backend
         self.size = size
+        self.threads = threads
         self._source = source
         self._on_close = on_close
         self._claims = backend.claims()
@@ -124,6 +134,10 @@ class Keeper:
     def ended(self) -> bool:
         """Whether it is closed, and its guests are gone."""
         return self.closed and (self._pid != os.getpid() or not self._thread.is_alive())
+
+    def is_here(self) -> bool:
+        """Tell whether this is the thread of the keeper, which `close` has to wait for."""
+        return self._thread is threading.current_thread()
 
     @property
     def ready(self) -> int:
@@ -228,7 +242,7 @@ class Keeper:
             self._programs.request()
             for operation in running:
                 operation.cancel()
-        if self._thread.is_alive() and self._thread is not threading.current_thread():
+        if self._thread.is_alive() and not self.is_here():
             self._thread.join()
         self._on_close(self)
 

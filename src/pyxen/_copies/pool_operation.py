@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
 from pyxen._common.arguments import check_bools, check_config, check_is, check_number, path_of
+from pyxen._common.own_thread import OwnThreads
 from pyxen._common.preconditions import check_memory, check_name, memory_kib
 from pyxen._copies.copies import Copier, check_identity, check_room, checked_count, honoured, saved_config
 from pyxen._copies.orphans import remove_orphans
@@ -88,10 +89,10 @@ def begin_pool(
         copier = Copier(backend, "pool", base, disks, where, change)
         check_room(backend, steps.operation, base, size, autoballoon)
         source = Source(copier=copier, saved=path, autoballoon=autoballoon)
-        keeper = Keeper(backend, source, size, lifetime.remove_pool)
+        keeper = Keeper(backend, source, size, lifetime.threads, lifetime.remove_pool)
         lifetime.add_pool(keeper)
-        keeper.start()
         try:
+            keeper.start()
             keeper.await_first(steps)
         except BaseException:
             keeper.close()
@@ -100,7 +101,7 @@ def begin_pool(
 
     subject = config.name if config is not None else path
     seconds = timeout_of(timeout, operation="pool")
-    return compose("pool", subject, work, completer=backend.completer, timeout=seconds)
+    return compose(lifetime.threads, "pool", subject, work, timeout=seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +161,7 @@ def begin_take(
         return Taken(domain, guest)
 
     seconds = timeout_of(timeout, operation="take")
-    return compose("take", name, work, completer=keeper.backend.completer, timeout=seconds)
+    return compose(keeper.threads, "take", name, work, timeout=seconds)
 
 
 def _renamed(keeper: Keeper, steps: Steps, name: str, memory: float | None) -> Ready:
@@ -227,9 +228,9 @@ class PoolOperations(Generic[H]):
         def work(steps: Steps) -> None:
             self._keeper.await_ready(steps, wanted)
 
-        return compose("wait", None, work, completer=self._keeper.backend.completer, timeout=seconds)
+        return compose(self._keeper.threads, "wait", None, work, timeout=seconds)
 
     def close(self) -> Operation[None]:
         """Begin `Pool.close`."""
-        completer = self._keeper.backend.completer
-        return compose("close", None, lambda _: self._keeper.close(), completer=completer, timeout=None)
+        threads = OwnThreads(self._keeper.backend.completer)  # not the host's: while it is closed, it refuses them
+        return compose(threads, "close", None, lambda _: self._keeper.close(), timeout=None)

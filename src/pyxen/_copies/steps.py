@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import wait
 from typing import Any, TypeVar
 
-from pyxen._common.own_thread import carry_out
+from pyxen._common.own_thread import OwnThreads
 from pyxen._common.stopping import Stop, stoppable
 from pyxen._durations import bounded
 from pyxen.errors import OperationCancelled, OperationFailed, OperationTimeout
@@ -21,16 +21,16 @@ T = TypeVar("T")
 
 
 def compose(
-    verb: str, subject: str | int | None, work: Callable[[Steps], T], *, completer: object, timeout: float | None
+    threads: OwnThreads, verb: str, subject: str | int | None, work: Callable[[Steps], T], *, timeout: float | None
 ) -> Operation[T]:
     """Begin an operation that a function carries out step by step, on a thread of its own.
 
     Args:
+        threads: The operations of this kind of the host, which are undone before it is closed.
         verb: The verb, for errors.
         subject: The domain that it is about, for errors.
         work: Begins the steps with what it is given, and returns the result. If it is stopped or a step fails, it
             undoes the earlier ones.
-        completer: What completes its steps: the `completer` of the backend.
         timeout: Seconds after which the step that runs is stopped; None if there is no deadline.
     """
     operation: Operation[T] = Operation(verb, subject, timeout=timeout)
@@ -40,7 +40,7 @@ def compose(
         with stoppable(steps.programs):
             return work(steps)
 
-    return carry_out(operation, run, steps.stop, completer)
+    return threads.carry_out(operation, run, steps.stop)
 
 
 class Steps:
@@ -54,7 +54,7 @@ class Steps:
     def __init__(self, operation: Operation[Any]) -> None:
         self.operation = operation
         self.programs = Stop(operation.deadline)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a coroutine that is collected may stop the operation on this thread
         self._running: set[Operation[Any]] = set()
         self._wakers: list[Callable[[], object]] = []
 
@@ -80,11 +80,16 @@ class Steps:
         if self.operation.stopped is not None:
             raise self.stopped()
 
+    @property
+    def reason(self) -> str:
+        """Why the operation is stopped before its time, for errors."""
+        return "the host was closed" if self.operation.stopped == "closed" else "cancelled"
+
     def stopped(self) -> OperationFailed:
         """Return the error of an operation that was stopped."""
         if self.operation.stopped == "timeout":
             return describe(OperationTimeout, "its time was over before the next step began", self.operation)
-        return describe(OperationCancelled, "cancelled before the next step began", self.operation)
+        return describe(OperationCancelled, f"{self.reason} before the next step began", self.operation)
 
     def finish(self, begin: Callable[[], Operation[T]]) -> T:
         """Begin a step, and wait for its end. It is stopped with the operation, or when the deadline passes."""

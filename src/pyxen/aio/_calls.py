@@ -14,17 +14,16 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, Future, InvalidStateError, ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from functools import partial
 from io import FileIO
 from typing import Any, Final, TypeVar
-from weakref import WeakSet
 
 from pyxen._asyncio import done
 from pyxen._common.shield import logger, report
 from pyxen._common.shortage import submitted
 from pyxen.aio._pending import Call, Getting
-from pyxen.aio._threads import NO_THREAD, start
+from pyxen.aio._threads import NO_THREAD, Daemons, start
 from pyxen.errors import Error, HostClosed, OperationCancelled, OperationFailed, UnsupportedFeature
 from pyxen.operation import Operation, StopReason, check_may_wait
 
@@ -42,6 +41,8 @@ _PATIENCE: Final = 5.0
 """Seconds to wait for threads that may never come back: those of users' functions, of openings, and of a commit."""
 _TO_UNDO: Final = 300.0
 """Seconds from the beginning of a close until calls in progress are undone: as long as a server takes for that."""
+_AGAIN: Final = 1.0
+"""Seconds after which calls are stopped again that are not undone."""
 _TICK: Final = 0.05
 """Seconds between looks for something to undo that has no thread."""
 
@@ -50,19 +51,20 @@ class Calls:
     """Makes the calls of one host on threads and awaits them; any loop may use it.
 
     What may be slow has threads of its own, so that it holds up nothing else: an opening has one, and the functions of
-    users in `attempt` have a pool. Operations do not wait for what only looks.
+    users in `attempt` have some, which do not keep the program from ending. Operations do not wait for what only looks.
     """
 
     def __init__(self) -> None:
-        self._looks = ThreadPoolExecutor(_THREADS, thread_name_prefix="pyxen-aio-ask")
-        self._begins = ThreadPoolExecutor(_THREADS, thread_name_prefix="pyxen-aio-begin")
-        self._steps = ThreadPoolExecutor(_STEPPING, thread_name_prefix="pyxen-aio-change")
-        self._stepping: set[Future[Any]] = set()
-        self._going: WeakSet[Call[Any]] = WeakSet()
-        """Calls in progress. A task that is collected abandons its call."""
-        self._abandoned: set[Future[None]] = set()
-        self._left: set[Future[None]] = set()
-        """Openings that nobody waits for any more."""
+        self._looks = Daemons(_THREADS, "pyxen-aio-ask")
+        self._begins = Daemons(_THREADS, "pyxen-aio-begin")
+        self._steps = Daemons(_STEPPING, "pyxen-aio-change")
+        self._changes: set[Future[Any]] = set()
+        """Changes in progress that cannot be undone."""
+        # What follows is changed in single steps: Ctrl-C comes before or after each.
+        self._going: dict[Future[None], Call[Any]] = {}
+        """Calls that no task has the result of, and that are not undone, by their `over`."""
+        self._left: dict[Future[None], Getting[Any]] = {}
+        """Openings that nobody waits for any more, by their `over`."""
         self._undoes: deque[Callable[[], object]] = deque()
         """What is to be undone by the thread that closes the host, because there is no other."""
         self._closed = False
@@ -101,7 +103,7 @@ class Calls:
             HostClosed: The host was closed, or belongs to the parent process.
             OperationFailed: No thread can be started.
         """
-        return await _ended(self._submit(self._looks, make))
+        return await _ended(self._changing(self._submit(self._looks, make)))
 
     async def attempt(self, make: Callable[[Callable[[bool], None]], T]) -> T:
         """Await a call that changes something in steps. If the task is cancelled, it ends before its next step.
@@ -117,7 +119,7 @@ class Calls:
             HostClosed: The host was closed, or belongs to the parent process.
             OperationFailed: No thread can be started.
         """
-        lock, unwanted, changing = threading.Lock(), False, False
+        lock, unwanted, changing = threading.RLock(), False, False  # reentrant, as `_gate`
 
         def go_on(changes: bool) -> None:
             nonlocal changing
@@ -127,9 +129,7 @@ class Calls:
                     raise OperationCancelled("cancelled before it was done")
                 changing = changes
 
-        answer = self._submit(self._steps, partial(make, go_on))
-        self._stepping.add(answer)
-        answer.add_done_callback(self._stepping.discard)
+        answer = self._changing(self._submit(self._steps, partial(make, go_on)))
         try:
             await done(answer)
         except BaseException:
@@ -155,12 +155,15 @@ class Calls:
         check_may_wait(completer=self.completer)
         call = self._call(begin, undo)
         try:
-            return await call.result(lost=lambda: self._abandon(call))
+            result = await call.result(lost=lambda: self._abandon(call))
+            call.take()
+            self._going.pop(call.over, None)
+            return result  # within `try`: Ctrl-C may come even now
         except asyncio.CancelledError:
-            await done(self._abandon(call))
+            await done(self._abandon(call, mine=True))
             raise
-        except (GeneratorExit, KeyboardInterrupt):  # the loop ends before the task: nothing can be awaited here
-            self._abandon(call)
+        except BaseException:  # its own failure; or the loop ends before the task, and nothing can be awaited here
+            self._abandon(call, mine=True)
             raise
 
     async def finish_each(self, begins: Sequence[Callable[[], Operation[Any]]]) -> list[Error | None]:
@@ -178,7 +181,7 @@ class Calls:
         errors: list[Error | None] = []
 
         def abandon() -> list[Future[None]]:
-            return [self._abandon(call) for call in calls]
+            return [self._abandon(call, mine=True) for call in calls]
 
         try:
             for begin in begins:
@@ -192,6 +195,7 @@ class Calls:
                     errors.append(error)
                 else:
                     errors.append(None)
+                self._going.pop(call.over, None)  # it has ended, and cannot be undone
         except BaseException:
             over = abandon()
             if not isinstance(sys.exception(), GeneratorExit | KeyboardInterrupt):  # see `finish`
@@ -218,9 +222,9 @@ class Calls:
             raise
         return getting.answer.result()
 
-    def begin(self, call: Callable[[], T]) -> Future[T]:
+    def begin(self, call: Callable[[], T], answer: Future[T]) -> None:
         """Begin an operation on a thread."""
-        return self._submit(self._begins, call)
+        self._submit(self._begins, call, answer)
 
     def undo(self, call: Callable[[], object]) -> None:
         """Make a call that undoes something, on a thread of its own.
@@ -288,15 +292,21 @@ class Calls:
             return
         with self._gate:
             self._closed = True
-            going = list(self._going)
-        for call in going:
-            self._abandon(call, "closed")
-        end = time.monotonic() + _TO_UNDO
-        while left := wait(list(self._abandoned), timeout=_TICK).not_done:
+        again, end = 0.0, time.monotonic() + _TO_UNDO
+        while going := self._going.copy():
+            now = time.monotonic()
+            if now > end:
+                _LOG.error(_NOT_UNDONE, len(going), _TO_UNDO)
+                break
+            if now >= again:  # Ctrl-C may have interrupted whoever abandoned one
+                for call in going.values():
+                    self._abandon(call, "closed")
+                again = now + _AGAIN
+            wait(going, timeout=_TICK)
             self._undo_here()
-            if time.monotonic() > end:
-                _LOG.error(_NOT_UNDONE, len(left), _TO_UNDO)
-                return
+        for getting in self._left.copy().values():
+            getting.leave()
+        wait(self._changes.copy(), timeout=_PATIENCE)
 
     def _undo_here(self) -> None:
         while self._undoes:
@@ -308,19 +318,19 @@ class Calls:
                     report(error)
 
     def release(self) -> None:
-        """Let the threads end by themselves, if no host was opened and there is nothing to close."""
+        """Let the threads end, if no host was opened and there is nothing to close."""
         for pool in (self._looks, self._begins, self._steps):
-            pool.shutdown(wait=False)
+            pool.end()
 
     def _close(self, last: Callable[[], None]) -> None:
         try:
             last()
         finally:
-            self._looks.shutdown()
-            self._begins.shutdown()
+            self._looks.end(_TO_UNDO)
+            self._begins.end(_TO_UNDO)
             # These change nothing any more. Users' functions may wait for whoever waits for this close.
-            going_on = wait([*self._stepping, *self._left], timeout=_PATIENCE).not_done
-            self._steps.shutdown(wait=not going_on)
+            wait([*self._changes.copy(), *self._left.copy()], timeout=_PATIENCE)
+            self._steps.end()
 
     def _call(self, begin: Callable[[], Operation[T]], undo: Callable[[T], object] | None = None) -> Call[T]:
         def begin_if_open() -> Operation[T]:
@@ -329,41 +339,56 @@ class Calls:
 
         self._check_open()  # first: in the child of a fork, another thread may hold the lock for ever
         with self._gate:  # `settle` refuses the call, or sees it
+            self._check_open()
             call = Call(self, begin_if_open, undo)
-            self._going.add(call)
+            call.over.add_done_callback(self._forget)
+            self._going[call.over] = call
+            try:
+                call.begin()
+            except BaseException:
+                self._abandon(call, mine=True)
+                raise
         return call
 
-    def _abandon(self, call: Call[Any], reason: StopReason = "cancelled") -> Future[None]:
+    def _forget(self, over: Future[None]) -> None:
+        self._going.pop(over, None)
+        self._left.pop(over, None)
+
+    def _abandon(self, call: Call[Any], reason: StopReason = "cancelled", *, mine: bool = False) -> Future[None]:
+        """Abandon a call: see there. Return a future that is done when the call has been undone."""
         if not self._can_undo():
             nothing: Future[None] = Future()
             nothing.set_result(None)
             return nothing
-        over = call.abandon(reason)
-        _keep(self._abandoned, over)
-        return over
+        if not call.over.done():
+            self._going[call.over] = call  # again, if its task had taken the result
+        call.abandon(reason, mine=mine)
+        return call.over
 
     def _leave(self, getting: Getting[Any]) -> None:
         if self._can_undo():
-            _keep(self._left, getting.leave())
+            self._left[getting.over] = getting
+            getting.over.add_done_callback(self._forget)
+            getting.leave()
 
     def _can_undo(self) -> bool:
         """Tell whether the threads that undo are there: not in the child of a fork, and not when Python ends."""
         return self._process == os.getpid() and not sys.is_finalizing()
 
-    def _submit(self, pool: Executor, call: Callable[[], T]) -> Future[T]:
+    def _submit(self, pool: Daemons, call: Callable[[], T], answer: Future[T] | None = None) -> Future[T]:
         """Make a call on a thread of a pool, with the context variables of the caller."""
         self._check_open()
-        return submitted(pool, partial(contextvars.copy_context().run, call), OperationFailed, NO_THREAD)
+        return submitted(pool, partial(contextvars.copy_context().run, call), OperationFailed, NO_THREAD, answer)
+
+    def _changing(self, change: Future[T]) -> Future[T]:
+        """Keep a change until it is done."""
+        self._changes.add(change)
+        change.add_done_callback(self._changes.discard)
+        return change
 
     def _check_open(self) -> None:
         if self._closed or self._process != os.getpid():
             raise HostClosed("the host is closed, or was opened before a fork: open it again")
-
-
-def _keep(over: set[Future[None]], one: Future[None]) -> None:
-    """Keep a future in a set until it is done."""
-    over.add(one)
-    one.add_done_callback(over.discard)
 
 
 async def _ended(change: Future[T]) -> T:
@@ -384,22 +409,8 @@ async def _ended(change: Future[T]) -> T:
 
 
 async def _patiently(commit: Future[Any]) -> None:
-    """Await the end of a commit, which has none if xenstored hangs.
-
-    It does not use `asyncio.timeout`, which takes itself for the cancel of the task in Python 3.11.
-    """
-    over: Future[None] = Future()
-
-    def end(_: object = None) -> None:
-        with contextlib.suppress(InvalidStateError):  # the other one was first
-            over.set_result(None)
-
-    commit.add_done_callback(end)
-    late = asyncio.get_running_loop().call_later(_PATIENCE, end)
-    try:
-        await done(over)
-    finally:
-        late.cancel()
+    """Await the end of a commit, which has none if xenstored hangs."""
+    await done(commit, seconds=_PATIENCE)
     if not commit.done():
         _LOG.warning(_NOT_ENDED, _PATIENCE)
 

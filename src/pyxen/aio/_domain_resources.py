@@ -6,7 +6,7 @@ Generated from `pyxen._domain_resources` by ``python -m tools.aio_face``: do not
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal
+from typing import Literal, Self
 
 from pyxen._common.arguments import check_number
 from pyxen.aio._domain_handle import DomainHandle
@@ -207,7 +207,7 @@ class DomainResources(DomainHandle):
         """
         await self._calls.finish(lambda: self.begin.set_cpupool(pool))
 
-    async def stats(self) -> DomainStats:
+    async def stats(self) -> DomainStats[Self]:
         """Return what the domain has used so far: CPU time, and disk and network traffic, as ``xl top``.
 
         See `Host.stats` for all domains at once, and for what has counters.

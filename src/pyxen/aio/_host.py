@@ -56,8 +56,8 @@ class HostBase(HostCopies):
         Every later call on the host or on one of its domains raises `HostClosed`.
 
         Raises:
-            RuntimeError: Called in a callback of an operation, on the thread for which the closing has to wait. The
-                host stays open: close it on another thread.
+            RuntimeError: Called in a callback of an operation, or in a function that a clone or a pool calls, on the
+                thread for which the closing has to wait. The host stays open: close it on another thread.
         """
         await self._calls.close(self._lifetime.close)
 

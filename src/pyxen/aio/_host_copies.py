@@ -89,6 +89,7 @@ class HostCopies(HostHypervisor):
         clones = await self._calls.finish(
             lambda: begin_clones(
                 self._backend,
+                self._lifetime.threads,
                 self._domain,
                 saved,
                 n,

@@ -12,7 +12,7 @@ import contextvars
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from functools import partial
 from typing import Any, Final, Generic, Protocol, TypeVar
 
@@ -36,12 +36,12 @@ _NOTICED: Final = 0.05
 class _Threads(Protocol):
     """What makes calls on other threads: `pyxen.aio._calls.Calls`."""
 
-    def begin(self, call: Callable[[], T]) -> Future[T]: ...
+    def begin(self, call: Callable[[], T], answer: Future[T]) -> None: ...
     def undo(self, call: Callable[[], object]) -> None: ...
 
 
 class _GivingBack(Generic[T]):
-    """Gives back what no task gets. One of its methods is called, once.
+    """Gives back what no task gets, once. Its methods may be called again: Ctrl-C may have come in the first time.
 
     Args:
         threads: Has threads for it.
@@ -57,10 +57,12 @@ class _GivingBack(Generic[T]):
         self._threads = threads
         self._give_back = give_back
         self._gone = gone
+        self._once = threading.Lock()  # acquired by the thread that gives it back, which no Ctrl-C interrupts
 
     def skip(self) -> None:
         """Give nothing back."""
-        self.over.set_result(None)
+        with contextlib.suppress(InvalidStateError):  # it is over
+            self.over.set_result(None)
 
     def begin(self, got: T) -> None:
         """Give it back on another thread: this one may run the operations, or the loop."""
@@ -75,6 +77,8 @@ class _GivingBack(Generic[T]):
 
     def now(self, got: T) -> None:
         """Give it back on this thread."""
+        if not self._once.acquire(blocking=False):
+            return
         try:
             if self._give_back is not None:
                 self._give_back(got)
@@ -83,7 +87,7 @@ class _GivingBack(Generic[T]):
         except Error:
             _LOG.exception(_STAYS, got)
         finally:
-            self.over.set_result(None)
+            self.skip()
 
 
 class Getting(Generic[T]):
@@ -98,6 +102,8 @@ class Getting(Generic[T]):
     def __init__(self, threads: _Threads, get: Callable[[], T], give_back: Callable[[T], object]) -> None:
         self.answer: Future[T] = Future()
         self._back = _GivingBack(threads, give_back, (DomainNotFound, HostClosed))  # it ends with what it belongs to
+        self.over = self._back.over
+        """Done when it was given back after all."""
         self._left = self._given = False
         self._lock = threading.RLock()  # reentrant: `leave` is called in `set_result` if the loop is closed
         run = partial(contextvars.copy_context().run, get)
@@ -117,17 +123,13 @@ class Getting(Generic[T]):
         if not self._given:
             self._back.now(got)
 
-    def leave(self) -> Future[None]:
-        """Have it given back, whether it has come or is yet to come, and return at once. It may be called again.
-
-        Returns:
-            A future that is done when it has been given back.
-        """
+    def leave(self) -> None:
+        """Have it given back, whether it has come or is yet to come, and return at once. It may be called again."""
         with self._lock:
-            begins, self._left = self._given and not self._left, True
-        if begins:
+            self._left = True
+            given = self._given
+        if given:
             self._back.begin(self.answer.result())
-        return self._back.over
 
 
 class Call(Generic[T]):
@@ -145,38 +147,54 @@ class Call(Generic[T]):
     def __init__(
         self, threads: _Threads, begin: Callable[[], Operation[T]], undo: Callable[[T], object] | None = None
     ) -> None:
+        self._threads = threads
+        self._begin = begin
         self._waited = 0.0
+        self._undoes = undo is not None
+        self._back = _GivingBack(threads, undo, (DomainNotFound,))
+        self.over = self._back.over
+        """Done when it was abandoned, and has been undone or needs no undoing."""
+        self._begun: Future[Operation[T]] = Future()
+        # No locks: garbage collection may abandon it on any thread, and Ctrl-C interrupt the thread that has one.
+        self._taken = self._abandoned = False
+        self._reason: StopReason = "cancelled"
+
+    def begin(self) -> None:
+        """Have a thread begin the operation.
+
+        Raises:
+            OperationFailed: No thread can be started.
+        """
         called = time.monotonic()
 
         def run() -> Operation[T]:
             self._waited = time.monotonic() - called
-            return begin()
+            return self._begin()
 
-        self._undoes = undo is not None
-        self._back = _GivingBack(threads, undo, (DomainNotFound,))
-        self._once = threading.Lock()  # never waited for: garbage collection may abandon it on any thread
-        self._reason: StopReason = "cancelled"
-        self._begun = threads.begin(run)
+        self._threads.begin(run, self._begun)
 
     async def result(self, *, lost: Callable[[], object]) -> T:
-        """Await the end and return the result.
+        """Await the end and return the result, which the task has not taken yet.
 
         Args:
             lost: Called on any thread if the loop is closed when the call ends.
-
-        Raises:
-            OperationCancelled: It has succeeded, and was abandoned before this task heard of it: the host was closed.
         """
         await done(self._begun, lost)
         operation = self._begun.result()
         with self._in_time(operation):
             await done(operation, lost)
-        result = operation.result()
-        if self._undoes:
-            if not self._once.acquire(blocking=False):
-                raise describe(OperationCancelled, "the host was closed; what it had done was undone", operation)
-            self._back.skip()
-        return result
+        return operation.result()
+
+    def take(self) -> None:
+        """Take the result for the task.
+
+        Raises:
+            OperationCancelled: The call was abandoned before this task heard of its success: the host was closed.
+        """
+        self._taken = True
+        if self._abandoned and self._undoes:  # looked at last, as in `abandon`: one of the two sees the other
+            message = "the host was closed; what it had done was undone"
+            raise describe(OperationCancelled, message, self._begun.result())
 
     @contextlib.contextmanager
     def _in_time(self, operation: Operation[T]) -> Iterator[None]:
@@ -196,21 +214,23 @@ class Call(Generic[T]):
         """Tell whether its operation could not be begun."""
         return self._begun.done() and not self._begun.cancelled() and self._begun.exception() is not None
 
-    def abandon(self, reason: StopReason) -> Future[None]:
+    def abandon(self, reason: StopReason, *, mine: bool = False) -> None:
         """Stop the call because its result is no longer wanted, and return at once. It may be called again.
 
         Args:
             reason: ``cancelled``: its task does not wait for it any more. ``closed``: it may, and hears of the stop.
-
-        Returns:
-            A future that is done when the call has been undone, or if its task has the result.
+            mine: Whether its task says so, which then returns no result, even if it has taken it.
         """
-        if self._once.acquire(blocking=False):
+        if not self._abandoned:
             self._reason = reason
-            if reason == "cancelled":
-                self._begun.cancel()  # has an effect only if it is still waiting for a thread
-            self._begun.add_done_callback(self._stop)
-        return self._back.over
+        self._abandoned = True
+        if mine:
+            self._taken = False
+        elif self._taken:
+            return
+        if reason == "cancelled":
+            self._begun.cancel()  # has an effect only if it is still waiting for a thread
+        self._begun.add_done_callback(self._stop)
 
     def _stop(self, begun: Future[Operation[T]]) -> None:
         if begun.cancelled() or begun.exception() is not None:

@@ -63,7 +63,7 @@ def awaited(call: Callable[P, T], module: str) -> Callable[P, Coroutine[Any, Any
             stop.request()
             await done(answer)
             raise
-        except (GeneratorExit, KeyboardInterrupt):  # the loop ends before the task: nothing can be awaited here
+        except BaseException:  # the loop ends before the task: nothing can be awaited here
             stop.request()
             raise
         return answer.result()

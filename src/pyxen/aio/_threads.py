@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from typing import Final, TypeAlias
 
 from pyxen._common.shortage import shortage
 from pyxen.errors import OperationFailed
 
-__all__ = ["NO_THREAD", "start"]
+__all__ = ["NO_THREAD", "Daemons", "start"]
 
-NO_THREAD = "cannot start a thread"
+NO_THREAD: Final = "cannot start a thread"
+
+_Inbox: TypeAlias = SimpleQueue[Callable[[], object] | None]
+
+_IDLE_SECONDS: Final = 10.0
+"""How long a thread waits for another call."""
 
 
 def start(thread: threading.Thread, what: str = NO_THREAD) -> None:
@@ -24,3 +35,88 @@ def start(thread: threading.Thread, what: str = NO_THREAD) -> None:
         raise OperationFailed(f"{what}: the program ends")
     with shortage(OperationFailed, what):
         thread.start()
+
+
+class Daemons:
+    """Threads for calls that may never end, such as users' functions. They do not keep the program from ending.
+
+    Python waits at exit for the threads of a `ThreadPoolExecutor`, without a bound. It waits for ever for one that it
+    does not know because Ctrl-C came while it was started.
+
+    Args:
+        most: How many calls are made at the same time. The others wait for their turn.
+        name: The name of the threads.
+    """
+
+    def __init__(self, most: int, name: str) -> None:
+        self._most, self._name = most, name
+        self._waiting: deque[Callable[[], object]] = deque()
+        """Calls that no thread has yet."""
+        self._idle: list[_Inbox] = []
+        """Where threads that have nothing to do wait for a call."""
+        self._threads: set[threading.Thread] = set()
+        self._ended = False
+        # Reentrant: garbage collection may end a coroutine, which makes a call, on the thread that has it.
+        self._gate = threading.RLock()
+
+    def submit(self, call: Callable[[], object], /) -> None:
+        """Have a thread make a call, which handles its own errors. Use `pyxen._common.shortage.submitted`.
+
+        Raises:
+            OperationFailed: No thread can be started for it.
+        """
+        thread = threading.Thread(target=self._run, args=(call,), name=self._name, daemon=True)
+        with self._gate:
+            with contextlib.suppress(IndexError):  # none is idle
+                self._idle.pop().put(call)
+                return
+            if len(self._threads) >= self._most:
+                self._waiting.append(call)
+                return
+            self._threads.add(thread)
+        try:
+            start(thread)
+        except BaseException:
+            if not thread.is_alive():  # Ctrl-C may come when it has begun
+                self._threads.discard(thread)
+            raise
+
+    def end(self, seconds: float = 0.0) -> None:
+        """Let the threads end when no call is left, and wait for them.
+
+        Args:
+            seconds: How long to wait.
+        """
+        latest = time.monotonic() + seconds
+        with self._gate:
+            self._ended = True
+            while self._idle:
+                self._idle.pop().put(None)
+        for thread in self._threads.copy() - {threading.current_thread()}:
+            with contextlib.suppress(RuntimeError):  # it was not started
+                thread.join(max(0.0, latest - time.monotonic()))
+
+    def _run(self, first: Callable[[], object]) -> None:
+        inbox: _Inbox = SimpleQueue()
+        call: Callable[[], object] | None = first
+        del first
+        while call is not None:
+            call()
+            call = None  # it is not kept while there is no other
+            call = self._next(inbox)
+        self._threads.discard(threading.current_thread())
+
+    def _next(self, inbox: _Inbox) -> Callable[[], object] | None:
+        with self._gate:
+            if self._waiting:
+                return self._waiting.popleft()
+            if self._ended:
+                return None
+            self._idle.append(inbox)
+        with contextlib.suppress(Empty):
+            return inbox.get(timeout=_IDLE_SECONDS)
+        with self._gate, contextlib.suppress(ValueError):
+            self._idle.remove(inbox)
+        with contextlib.suppress(Empty):  # a call came just now
+            return inbox.get_nowait()
+        return None

@@ -27,13 +27,13 @@ class Domain(DomainDevices, DomainResources):
 
     __slots__ = ()
 
-    async def info(self) -> DomainInfo:
+    async def info(self) -> DomainInfo[Domain]:
         """Return the current state of the domain, as its line in ``xl list``."""
         info = await self._calls.ask(lambda: self._backend.domain_info(self._ref))
         self._name = info.name
         return info.attach(lambda _: self)
 
-    async def uptime(self) -> DomainUptime:
+    async def uptime(self) -> DomainUptime[Domain]:
         """Return how long the domain has existed, as ``xl uptime``; a restore or a migration makes a new domain.
 
         Raises:
@@ -95,7 +95,9 @@ class Domain(DomainDevices, DomainResources):
         """End the domain immediately, as ``xl destroy``: like pulling the plug."""
         await self._calls.finish(lambda: self.begin.destroy(timeout=timeout))
 
-    async def wait(self, *states: DomainState | AwaitedStateName, timeout: float | None = None) -> DomainInfo | None:
+    async def wait(
+        self, *states: DomainState | AwaitedStateName, timeout: float | None = None
+    ) -> DomainInfo[Domain] | None:
         """Wait until the domain reaches one of these states; by default, until it has shut down or crashed.
 
         Xen reports at once when a domain shuts down or disappears. It does not report a pause or unpause, so for states

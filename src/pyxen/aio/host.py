@@ -68,7 +68,7 @@ class Host(HostBase):
 
         Any number of operations may run at once.
         """
-        return HostOperations(self._backend, self._domain)
+        return HostOperations(self._backend, self._lifetime.threads, self._domain)
 
     def _handle(self, record: DomainInfo | DomainUptime | Event) -> Domain | None:
         """Return the handle of the domain that a record is about."""
@@ -132,7 +132,7 @@ class Host(HostBase):
         """
         return await self._calls.ask(self._backend.idle_times_ns)
 
-    async def uptimes(self) -> list[DomainUptime]:
+    async def uptimes(self) -> list[DomainUptime[Domain]]:
         """Return how long each domain has existed, including dom0, ordered by domid, as ``xl uptime``.
 
         Raises:
@@ -142,13 +142,13 @@ class Host(HostBase):
         attach_all(uptimes, self._handle)
         return uptimes
 
-    async def list(self) -> list[DomainInfo]:
+    async def list(self) -> list[DomainInfo[Domain]]:
         """Return the current state of all domains, including dom0, ordered by domid, as ``xl list``."""
         infos = await self._calls.ask(self._backend.list)
         attach_all(infos, self._handle)
         return infos
 
-    async def stats(self) -> tuple[DomainStats, ...]:
+    async def stats(self) -> tuple[DomainStats[Domain], ...]:
         """Return what all domains have used so far, including dom0, ordered by domid, as ``xl top``: in one pass.
 
         The counters of vifs and of ``phy`` disks come from dom0's kernel. Those of ``qdisk`` disks come from QEMU,
@@ -167,7 +167,9 @@ class Host(HostBase):
         return stats
 
     @overload
-    def events(self, *, domain: Domain | DomainKey | None = None, maxlen: int = 10_000) -> EventReader[Event]: ...
+    def events(
+        self, *, domain: Domain | DomainKey | None = None, maxlen: int = 10_000
+    ) -> EventReader[Event[Domain]]: ...
     @overload
     def events(
         self, kind: type[E1], /, *, domain: Domain | DomainKey | None = None, maxlen: int = 10_000
@@ -302,7 +304,7 @@ class Host(HostBase):
 
     async def apply(
         self, config: DomainConfig, *, dry_run: bool = False, persistent: bool = False, timeout: float | None = None
-    ) -> Applied:
+    ) -> Applied[Domain]:
         """Create the domain of a configuration; or if it runs, change it with as few steps as can be.
 
         The domain is found by the configuration's uuid, or if that has none, by its name. What `DomainConfig.diff`
@@ -327,19 +329,21 @@ class Host(HostBase):
 
         Raises:
             ApplyFailed: A step failed; it says which steps were done.
-            DomainExists: The domain is not there, and another domain has its name.
+            DomainExists: The domain is not there, and another domain has its name. Or with `persistent`, the
+                configuration of another domain is kept under its name. Nothing was changed.
             InvalidState: The domain has ended or is suspended, and is still there.
             NotFound: The domain was created by another toolstack, and libxl has no configuration of it.
             UnsupportedFeature: This backend cannot keep configurations, as `persistent` asks.
             ValidationError: Settings contradict each other.
-            OperationFailed: The domain is not there, and cannot be created: as for `create`.
+            OperationFailed: The domain is not there, and cannot be created: as for `create`. Or with `persistent`, its
+                configuration cannot be kept: then it was destroyed.
         """
         return await self._calls.finish(
             lambda: self.begin.apply(config, dry_run=dry_run, persistent=persistent, timeout=timeout),
             undo=self._unmake,
         )
 
-    def _unmake(self, applied: Applied) -> None:
+    def _unmake(self, applied: Applied[Domain]) -> None:
         """Destroy a domain that `apply` has created, because the call was interrupted."""
         if applied.created and applied.domain is not None:
             self._destroy(applied.domain)

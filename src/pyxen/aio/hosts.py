@@ -14,6 +14,7 @@ from pyxen._host_calls import Places
 from pyxen._inventory import load_inventory
 from pyxen.aio._host_calls import HostCall, HostCalls
 from pyxen.aio._hosts import HostsBase
+from pyxen.aio.domain import Domain
 from pyxen.aio.host import Host
 from pyxen.records.answers import Answers
 from pyxen.records.info import DomainInfo, HostInfo
@@ -99,7 +100,7 @@ class Hosts(HostsBase):
         """Open all hosts that are not open, and return them."""
         return await self._calls.open()
 
-    async def list(self) -> Answers[builtins.list[DomainInfo]]:
+    async def list(self) -> Answers[builtins.list[DomainInfo[Domain]]]:
         """Return the state of all domains of each host; see `Host.list`."""
         return await self._calls.each(lambda host: host.list())
 
@@ -107,7 +108,7 @@ class Hosts(HostsBase):
         """Return figures about each host; see `Host.info`."""
         return await self._calls.each(lambda host: host.info())
 
-    async def stats(self) -> Answers[tuple[DomainStats, ...]]:
+    async def stats(self) -> Answers[tuple[DomainStats[Domain], ...]]:
         """Return what all domains of each host have used so far; see `Host.stats`."""
         return await self._calls.each(lambda host: host.stats())
 

@@ -63,7 +63,7 @@ class Vm(Local):
         info = await self._calls.ask(self._find)
         return None if info is None else self._handle(info)
 
-    async def info(self) -> DomainInfo:
+    async def info(self) -> DomainInfo[Domain]:
         """Return the state of its current domain.
 
         Raises:

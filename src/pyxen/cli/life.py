@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Annotated, Any, Final
 
@@ -15,7 +16,7 @@ from pyxen.cli.progress import carry_out
 from pyxen.cli.session import confirm, domain_of, host_at, interrupted_as, named, report
 from pyxen.cli.status import ExitStatus, status_of
 from pyxen.domain import Domain
-from pyxen.errors import DomainNotFound, Error, OperationCancelled
+from pyxen.errors import DomainNotFound, Error, GuestTimeout, OperationCancelled, OperationTimeout
 from pyxen.host import Host
 from pyxen.operation import Operation
 from pyxen.records.info import Trigger
@@ -54,7 +55,7 @@ def shutdown(
 
     with host_at(uri) as host:
         guests = _guests(host, domains, "Shut down", every=every, yes=yes)
-        _each(guests, begin, "shut down", every=every, as_json=as_json)
+        _each(guests, begin, "shut down", every=every, wait=wait, as_json=as_json)
 
 
 def reboot(
@@ -80,7 +81,7 @@ def reboot(
 
     with host_at(uri) as host:
         guests = _guests(host, domains, "Reboot", every=every, yes=yes)
-        _each(guests, begin, "reboot", every=every, as_json=as_json)
+        _each(guests, begin, "reboot", every=every, wait=wait, as_json=as_json)
 
 
 def _guests(host: Host, keys: list[str] | None, verb: str, *, every: bool, yes: bool) -> list[Domain]:
@@ -96,20 +97,29 @@ def _guests(host: Host, keys: list[str] | None, verb: str, *, every: bool, yes: 
 
 
 def _each(
-    domains: list[Domain], begin: Callable[[Domain], Operation[None]], verb: str, *, every: bool, as_json: bool
+    domains: list[Domain],
+    begin: Callable[[Domain], Operation[None]],
+    verb: str,
+    *,
+    every: bool,
+    wait: bool,
+    as_json: bool,
 ) -> None:
     """Ask several domains at once for something. What fails is said, and the others go on.
+
+    After Ctrl-C, those are named that were asked and may still do it.
 
     Args:
         domains: The domains.
         begin: Begins it with one.
         verb: What they are asked for.
         every: They are all guests of the host: it is no failure if one has gone meanwhile.
+        wait: An operation waits until the domain has done it, and not only until it is asked.
         as_json: Whether to print a document.
     """
     running: list[tuple[Domain, Operation[Any]]] = []
-    asked: list[Domain] = []
-    status, done = ExitStatus.DONE, []
+    beginning: list[Domain] = []
+    status, done, told = ExitStatus.DONE, [], 0
 
     def failed(error: Error) -> ExitStatus:
         if every and isinstance(error, DomainNotFound):
@@ -119,22 +129,27 @@ def _each(
 
     try:
         for domain in domains:
-            asked.append(domain)  # before it is so: Ctrl-C may come before the operation is known here
+            beginning = [domain]
             try:
                 running.append((domain, begin(domain)))
             except Error as error:
+                beginning = []
                 status = failed(error)
+        beginning = []
         for domain, operation in running:
             try:
                 operation.result()
                 done.append(domain)
             except Error as error:
                 status = failed(error)
+            told += 1
     except KeyboardInterrupt:
-        for _, operation in running:
-            operation.cancel()
-        ended = [domain for domain, operation in running if not isinstance(operation.exception(), OperationCancelled)]
-        left = [named(domain) for domain in asked if domain not in ended]
+        _cancel([operation for _, operation in running])
+        for _, operation in running[told:]:
+            if (failure := _failure(operation)) is not None:
+                failed(failure)
+        asked = [domain for domain, operation in running if _may_do_it(operation, waits=wait)]
+        left = [named(domain) for domain in (*asked, *(domain for domain in beginning if domain not in asked))]
         if left:
             was = "was" if len(left) == 1 else "were"
             raise KeyboardInterrupt(f"{', '.join(left)} {was} asked, and may still {verb}") from None
@@ -142,6 +157,34 @@ def _each(
     report(*done, as_json=as_json, many=True)
     if status is not ExitStatus.DONE:
         raise typer.Exit(status)
+
+
+def _cancel(operations: list[Operation[Any]]) -> None:
+    """Cancel operations, and wait for their ends; a second Ctrl-C does not wait."""
+    with contextlib.suppress(KeyboardInterrupt):
+        for operation in operations:
+            operation.cancel()
+        for operation in operations:
+            operation.exception()
+
+
+def _failure(operation: Operation[Any]) -> Error | None:
+    """Return the failure of an operation; None if it has succeeded, was cancelled, or has not ended."""
+    error = operation.exception() if operation.done() else None
+    return error if isinstance(error, Error) and not isinstance(error, OperationCancelled) else None
+
+
+def _may_do_it(operation: Operation[Any], *, waits: bool) -> bool:
+    """Tell whether a guest was asked for something that it may still do.
+
+    Args:
+        operation: The operation that asks it.
+        waits: Whether a success of the operation means that the guest has done it.
+    """
+    if not operation.done():
+        return True
+    error = operation.exception()
+    return not waits if error is None else isinstance(error, OperationCancelled | OperationTimeout | GuestTimeout)
 
 
 def destroy(domain: DomainName, uri: Uri = "", *, yes: Yes = False, as_json: AsJson = False) -> None:

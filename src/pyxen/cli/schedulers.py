@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Final
 
 import typer
 
+from pyxen._common.cpupool_preconditions import POOL_PARAMETERS, check_rtds
+from pyxen._common.preconditions import SCHEDULER_PARAMETERS
 from pyxen.cli.completion import domains, pools
 from pyxen.cli.options import AsJson, Uri
 from pyxen.cli.output import document, say, table
-from pyxen.cli.session import domain_of, host_at, pool_of, report, vcpu_of
+from pyxen.cli.session import domain_of, host_at, named, pool_of, report, told, vcpu_of
 from pyxen.config import Scheduler, SchedulerKind
 from pyxen.domain import Domain
-from pyxen.errors import DomainNotFound, InvalidArgument
+from pyxen.errors import DomainNotFound, InvalidArgument, NotFound, UnsupportedFeature
 from pyxen.host import Host
 from pyxen.records.scheduling import CpupoolInfo, PoolScheduler
 
@@ -59,7 +62,7 @@ def sched_credit(
     domid, name and the parameters of the domain. With --domain, a list of one such object. When the share of a domain
     is set, an object with domid, name and uuid; when parameters of a pool are set, an object with pool and parameters.
     """
-    share = Scheduler(weight=weight, cap=cap)
+    share = _share(weight=weight, cap=cap)
     wanted = PoolScheduler(tslice_ms=tslice, ratelimit_us=ratelimit, vcpu_migr_delay_us=delay)
     _schedule(SchedulerKind.CREDIT, uri, domain, share, pool, wanted, of_pool=of_pool, as_json=as_json)
 
@@ -81,7 +84,7 @@ def sched_credit2(
 
     JSON: as sched-credit.
     """
-    share, wanted = Scheduler(weight=weight, cap=cap), PoolScheduler(ratelimit_us=ratelimit)
+    share, wanted = _share(weight=weight, cap=cap), PoolScheduler(ratelimit_us=ratelimit)
     _schedule(SchedulerKind.CREDIT2, uri, domain, share, pool, wanted, of_pool=of_pool, as_json=as_json)
 
 
@@ -119,13 +122,15 @@ def sched_rtds(
 ) -> None:
     """Show or set shares of the scheduler rtds: of domains, or with -v of their vCPUs.
 
-    Options that are repeated are for one vCPU each: -v 0 -p 20000 -b 5000 -v 1 -p 30000 -b 15000.
+    Options that are repeated are for one vCPU each: -v 0 -p 20000 -b 5000 -v 1 -p 30000 -b 15000. They are all checked
+    before the first is set.
 
     Example: pyxen sched-rtds -d web1 -p 10000 -b 4000
 
     JSON: as sched-credit; with --vcpuid, the objects of domains are those of their vCPUs, and have vcpu, its number.
     """
     vcpus = [vcpu_of(each) for each in vcpu or ()]
+    numbers = [each for each in vcpus if isinstance(each, int)]  # none of them: all, or the domain
     if "all" in vcpus and len(vcpus) > 1:
         raise typer.BadParameter("--vcpuid (-v): give numbers, or all, not both")
     values: dict[str, list[Any]] = {"period": period or [], "budget": budget or [], "extratime": extratime or []}
@@ -134,11 +139,11 @@ def sched_rtds(
     if wrong is not None:
         whom = "one for each --vcpuid (-v)" if count > 1 else "one, or name as many vCPUs with --vcpuid (-v)"
         raise typer.BadParameter(f"--{wrong} is given {len(values[wrong])} times: give {whom}")
-    shares = [Scheduler(**{name: given[place] for name, given in values.items() if given}) for place in range(count)]
+    shares = [_share(**{name: given[place] for name, given in values.items() if given}) for place in range(count)]
     sets = any(values.values())
     if pool is not None and (domain is not None or vcpus or sets):
         raise typer.BadParameter(_POOL_ALONE.format(option="--cpupool (-c)"))
-    if domain is None and (sets or any(isinstance(each, int) for each in vcpus)):
+    if domain is None and (sets or numbers):
         raise typer.BadParameter(_NO_DOMAIN)
     with host_at(uri) as host:
         if domain is None:
@@ -146,21 +151,39 @@ def sched_rtds(
             return
         found = _of_kind(host, domain, SchedulerKind.RTDS)
         if sets:
-            _check_vcpus(found, [each for each in vcpus if isinstance(each, int)])  # before any of them is set
+            _check_shares(found, [*zip(numbers, shares, strict=False)])
             for place, share in enumerate(shares):
                 found.set_scheduler(share, vcpu=vcpus[place] if vcpus else None)
             report(found, as_json=as_json)
             return
-        rows = _rows(found, None if not vcpus else [each for each in vcpus if isinstance(each, int)])
+        rows = _rows(found, SchedulerKind.RTDS, numbers if vcpus else None)
     _print_rows(rows, as_json=as_json)
 
 
-def _check_vcpus(domain: Domain, numbers: list[int]) -> None:
-    """Check that a domain has vCPUs with all these numbers."""
-    there = {vcpu.number for vcpu in domain.vcpus()} if numbers else set()
-    missing = [number for number in numbers if number not in there]
-    if missing:
-        raise InvalidArgument(f"the domain has no vCPU {missing[0]}", operation="set_scheduler", domain=domain.domid)
+def _share(**given: Any) -> Scheduler:
+    """Return a share as it is given. A wrong number is said."""
+    with told():
+        return Scheduler(**given)
+
+
+def _check_shares(domain: Domain, given: Sequence[tuple[int, Scheduler]]) -> None:
+    """Check what several vCPUs are to get, before any of them gets it.
+
+    Raises:
+        InvalidArgument: There is no such vCPU, or a share does not fit with what stays of the present one.
+    """
+    there = {vcpu.number for vcpu in domain.vcpus()} if given else set()
+    shares: dict[int, Scheduler] = {}
+    for number, share in given:
+        if number not in there:
+            raise InvalidArgument(f"the domain has no vCPU {number}", operation="set_scheduler", domain=domain.domid)
+        before = shares[number] if number in shares else domain.scheduler(vcpu=number)
+        shares[number] = before.replace(**_parameters(share))
+        try:
+            check_rtds(domain.domid, _parameters(shares[number]))
+        except InvalidArgument as error:
+            message = f"vCPU {number}: {error.message}"
+            raise InvalidArgument(message, operation=error.operation, domain=domain.domid) from None
 
 
 def _schedule(
@@ -195,7 +218,7 @@ def _schedule(
             found.set_scheduler(share)
             report(found, as_json=as_json)
             return
-        rows = _rows(found)
+        rows = _rows(found, kind)
     _print_rows(rows, as_json=as_json)
 
 
@@ -209,31 +232,63 @@ def _pools(host: Host, kind: SchedulerKind, pool: str | None) -> list[CpupoolInf
     return [info for info in infos if info.scheduler is kind]
 
 
-def _of_kind(host: Host, key: str, kind: SchedulerKind) -> Domain:
-    """Return a domain whose pool has a scheduler.
+def _other_scheduler(
+    pool: str, there: SchedulerKind | None, parameters: Mapping[str, object], whose: str
+) -> InvalidArgument:
+    """Return the error for a CPU pool with another scheduler.
+
+    Args:
+        pool: What the pool is called.
+        there: Its scheduler.
+        parameters: The schedulers that have such parameters as are asked for, and so commands.
+        whose: Whose parameters these are.
+    """
+    remedy = f": use sched-{there}" if there in parameters else f", which has no parameters of {whose}"
+    return InvalidArgument(f"{pool} has the scheduler {there}{remedy}")
+
+
+def _check_kind(domain: Domain, kind: SchedulerKind) -> None:
+    """Check that the pool of a domain has a scheduler.
 
     Raises:
         InvalidArgument: It has another one.
     """
-    found = domain_of(host, key)
-    there = found.scheduler().kind
+    there = domain.scheduler().kind
     if there is not kind:
-        raise InvalidArgument(f"the CPU pool of {key} has the scheduler {there}: use sched-{there}")
+        raise _other_scheduler(f"the CPU pool of {named(domain)}", there, SCHEDULER_PARAMETERS, "domains")
+
+
+def _of_kind(host: Host, key: str, kind: SchedulerKind) -> Domain:
+    """Return a domain whose pool has a scheduler; see `_check_kind`."""
+    found = domain_of(host, key)
+    _check_kind(found, kind)
     return found
 
 
-def _rows(domain: Domain, vcpus: Sequence[int] | None = None) -> list[dict[str, Any]]:
+def _rows(domain: Domain, kind: SchedulerKind, vcpus: Sequence[int] | None = None) -> list[dict[str, Any]]:
     """Return what is shown of a domain.
 
     Args:
         domain: The domain.
+        kind: The scheduler of its pool.
         vcpus: Numbers of vCPUs, each of which is a row; all of them if there are none here. None: the domain is a row.
+
+    Raises:
+        InvalidArgument: The pool has another scheduler: the domain has been moved to another pool.
     """
     names = {"domid": domain.domid, "name": domain.name}
-    if vcpus is None:
-        return [names | _parameters(domain.scheduler())]
-    numbers = vcpus or [each.number for each in domain.vcpus()]
-    return [names | {"vcpu": number} | _parameters(domain.scheduler(vcpu=number)) for number in numbers]
+    try:
+        if vcpus is None:
+            shares = [(names, domain.scheduler())]
+        else:
+            numbers = vcpus or [each.number for each in domain.vcpus()]
+            shares = [(names | {"vcpu": number}, domain.scheduler(vcpu=number)) for number in numbers]
+    except UnsupportedFeature:
+        _check_kind(domain, kind)
+        raise
+    if any(share.kind is not kind for _, share in shares):
+        _check_kind(domain, kind)
+    return [row | _parameters(share) for row, share in shares]
 
 
 def _parameters_of_pool(
@@ -243,8 +298,7 @@ def _parameters_of_pool(
     found = pool_of(host, pool if pool is not None else "0")
     info = found.info()
     if info.scheduler is not kind:
-        message = f"the CPU pool {info.name} has the scheduler {info.scheduler}: use sched-{info.scheduler}"
-        raise InvalidArgument(message)
+        raise _other_scheduler(f"the CPU pool {info.name}", info.scheduler, POOL_PARAMETERS, "CPU pools")
     if wanted is None:
         _show(host, [info], of_pool=True, as_json=as_json)
         return
@@ -254,24 +308,26 @@ def _parameters_of_pool(
 
 
 def _show(host: Host, infos: list[CpupoolInfo], *, of_pool: bool = False, by_vcpu: bool = False, as_json: bool) -> None:
-    told: list[dict[str, Any]] = []
+    """Show pools and their domains, without those that have gone or were moved since the pools were listed."""
+    shown: list[dict[str, Any]] = []
     for info in infos:
         shares = []
         for domid in () if of_pool else info.domains:
-            try:
-                shares += _rows(host.domains[domid], [] if by_vcpu else None)
-            except DomainNotFound:
-                continue  # it has ended since the pools were listed
-        pool = host.cpupools[info.number]
-        told.append({"pool": info.number, "parameters": pool.scheduler().to_dict(), "domains": shares})
+            with contextlib.suppress(DomainNotFound, InvalidArgument):  # it has gone, or was moved
+                shares += _rows(host.domains[domid], info.scheduler, [] if by_vcpu else None)
+        try:
+            parameters = host.cpupools[info.number].scheduler().to_dict()
+        except NotFound:
+            continue
+        shown.append({"pool": info.number, "parameters": parameters, "domains": shares})
         if not as_json:
-            figures = {name: value for name, value in told[-1]["parameters"].items() if value is not None}
+            figures = {name: value for name, value in parameters.items() if value is not None}
             figures.pop("kind")
             say(f"Cpupool {info.name}:", " ".join(f"{name}={value}" for name, value in figures.items()))
             if shares:
                 _print_rows(shares, as_json=False)
     if as_json:
-        document(told)
+        document(shown)
 
 
 def _print_rows(rows: list[dict[str, Any]], *, as_json: bool) -> None:

@@ -148,8 +148,9 @@ class Members:
         self, batch: list[str], function: Callable[..., Awaitable[T]], args: tuple[Any, ...], seconds: float | None
     ) -> dict[str, T | Exception]:
         try:
-            async with self._places, asyncio.timeout(seconds):
-                return dict(await self._client.run(function, *args, workers=batch, on_error="return"))
+            async with self._places:
+                asked = self._client.run(function, *args, workers=batch, on_error="return")
+                return dict(await _in_time(asked, seconds))
         except TimeoutError:
             if len(batch) == 1:
                 message = f"the host has not answered for {seconds:g} s"
@@ -167,8 +168,7 @@ class Members:
                 _LOG.warning("Cannot ask which workers there are: %s", error)
 
     async def _look(self) -> None:
-        async with asyncio.timeout(ANSWER_SECONDS):
-            workers = set(await self._client.nthreads())
+        workers = set(await _in_time(self._client.nthreads(), ANSWER_SECONDS))
         loop = asyncio.get_running_loop()
         for address in set(self._gone) - workers:
             self._leaves(address)
@@ -221,6 +221,22 @@ class Members:
         task = asyncio.create_task(what)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+async def _in_time(call: Awaitable[T], seconds: float | None) -> T:
+    """Await a call, which is cancelled if it has not ended in time. Not with `asyncio.timeout`: see `_asyncio.woken`.
+
+    Raises:
+        TimeoutError: It has not ended in time.
+    """
+    asking = asyncio.ensure_future(call)
+    try:
+        await asyncio.wait({asking}, timeout=seconds)
+        if asking.done():
+            return asking.result()
+    finally:
+        asking.cancel()
+    raise TimeoutError
 
 
 def _series(version: str) -> list[str]:

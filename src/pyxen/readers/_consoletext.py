@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from io import FileIO
 from typing import Final
 
 from pyxen._common.arguments import check_number, member
@@ -21,6 +22,7 @@ __all__ = [
     "console_gone",
     "receive",
     "send",
+    "terminal_of",
     "which_console",
 ]
 
@@ -157,23 +159,27 @@ def which_console(kind: object, number: int, verb: str) -> tuple[ConsoleType | N
     return None if kind is None else member(ConsoleType, kind, verb), number
 
 
-def receive(fd: int) -> bytes | None:
-    """Read from a descriptor that does not block; None if nothing has come, empty bytes if it has hung up."""
+def receive(console: FileIO) -> bytes | None:
+    """Read from a console that does not block; None if nothing has come, empty bytes if it has hung up or is closed."""
     try:
-        return os.read(fd, PIECE)
-    except BlockingIOError:
-        return None
-    except OSError:  # a terminal whose other end was closed
+        return console.read(PIECE)
+    except (OSError, ValueError):  # a terminal whose other end was closed; garbage collection has closed it
         return b""
 
 
-def send(fd: int, data: memoryview) -> int | None:
-    """Write to a descriptor that does not block; return how much was written, and None if it has hung up."""
+def send(console: FileIO, data: memoryview) -> int | None:
+    """Write to a console that does not block; return how much was written; None if it has hung up or is closed."""
     try:
-        return os.write(fd, data)
-    except BlockingIOError:
-        return 0
-    except OSError:
+        return console.write(data) or 0
+    except (OSError, ValueError):  # as in `receive`
+        return None
+
+
+def terminal_of(console: FileIO) -> str | None:
+    """Return the path of the terminal that a console is; None if it is none, or is closed."""
+    try:
+        return os.ttyname(console.fileno())
+    except (OSError, ValueError):
         return None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import _thread
 import contextlib
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from types import TracebackType
@@ -12,10 +13,11 @@ from typing import Self, TypeVar
 
 from pyxen._durations import timeout_of
 from pyxen._local import Local
-from pyxen.errors import OperationTimeout
+from pyxen.errors import InvalidState, OperationTimeout
 
-__all__ = ["Deadline", "Reader"]
+__all__ = ["Deadline", "Reader", "Turns"]
 
+T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 
@@ -91,3 +93,32 @@ class Deadline:
         """Return the exception for a loop that has reached it."""
         message = f"the deadline of {self._timeout} s passed, and the loop over {self._subject} goes on"
         return OperationTimeout(message, operation=self._operation)
+
+
+class Turns:
+    """Lets one thread at a time read.
+
+    Args:
+        operation: The verb for errors.
+    """
+
+    def __init__(self, operation: str) -> None:
+        self._operation = operation
+        self._lock = threading.RLock()
+        self._taken = False
+
+    def take(self, read: Callable[[], T]) -> T:
+        """Wait until no other thread reads, then read.
+
+        Raises:
+            InvalidState: This thread reads already: a signal handler has interrupted it, and would wait for ever.
+        """
+        with self._lock:
+            if self._taken:
+                message = "a signal handler has interrupted this thread while it reads here: read on another thread"
+                raise InvalidState(message, operation=self._operation)
+            try:
+                self._taken = True
+                return read()
+            finally:
+                self._taken = False

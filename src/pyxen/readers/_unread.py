@@ -6,9 +6,9 @@ import os
 import threading
 import time
 from collections import deque
-from typing import Generic, TypeVar
+from collections.abc import Callable
+from typing import Final, Generic, TypeVar
 
-from pyxen._durations import bounded
 from pyxen._printable import shown_number
 from pyxen.errors import HostClosed, InvalidArgument
 from pyxen.operation import check_may_wait
@@ -16,6 +16,11 @@ from pyxen.operation import check_may_wait
 __all__ = ["Unread"]
 
 T = TypeVar("T")
+
+_LOOK: Final = 1.0
+"""Seconds after which a reader looks again. A signal handler may have ended the queue just before the reader waited."""
+_TO_ENTER: Final = 0.1
+"""Seconds to wait for the lock, before it counts that a signal handler may have interrupted the thread that has it."""
 
 
 class Unread(Generic[T]):
@@ -44,14 +49,28 @@ class Unread(Generic[T]):
 
     def put(self, item: T) -> None:
         """Add an item, or record that it was lost. After the end, nothing is added: the reader may be closed."""
-        with self._changed:
-            if self.ended:
-                return
+        if not self._entered():
+            return
+        try:
             if len(self._items) < self._maxlen:
                 self._items.append(item)
             else:
                 self._lose(item)
             self._changed.notify()
+        finally:
+            self._changed.release()
+
+    def _entered(self) -> bool:
+        """Take the lock, which is to be released; False if the queue has ended.
+
+        A signal handler that closes the reader may have interrupted the thread that has it, and wait for this thread.
+        """
+        while not self._changed.acquire(timeout=_TO_ENTER):
+            if self.ended:
+                return False
+        if ended := self.ended:
+            self._changed.release()
+        return not ended
 
     def _lose(self, item: T) -> None:
         """Record the loss in the place where the item would have been."""
@@ -62,16 +81,21 @@ class Unread(Generic[T]):
 
     def end(self) -> None:
         """Mark the queue as ended: nothing more will arrive."""
-        with self._changed:
-            self.ended = True
-            self._changed.notify_all()
+        self._end(self._changed.notify_all)
 
     def drop(self) -> None:
         """End the queue and discard what is unread."""
         if os.getpid() == self._pid:  # in a forked child, the lock may be held by a thread that does not exist there
-            with self._changed:
-                self._items.clear()
-                self.end()
+            self._end(self._items.clear)
+            self.end()
+
+    def _end(self, then: Callable[[], None]) -> None:
+        self.ended = True
+        if self._changed.acquire(timeout=_TO_ENTER):  # else see `_entered`; who waits looks by itself
+            try:
+                then()
+            finally:
+                self._changed.release()
 
     @property
     def unread(self) -> int:
@@ -98,10 +122,11 @@ class Unread(Generic[T]):
                     return None
                 instead = "take what is there with get(0), or read on another thread"
                 check_may_wait(self._verb, instead, completer=self._completer)
-                self._changed.wait(bounded(left))
-            if not self._items:
+                self._changed.wait(_LOOK if left is None else min(left, _LOOK))
+            try:
+                item = self._items.popleft()
+            except IndexError:  # it has ended; or a signal handler has just ended it
                 return None
-            item = self._items.popleft()
             self._taken(item)
             return item
 

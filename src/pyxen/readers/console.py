@@ -6,9 +6,10 @@ import os
 import select
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from io import FileIO
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, TypeVar
 
 from pyxen._common.shortage import shortage
 from pyxen._durations import timeout_of
@@ -16,10 +17,23 @@ from pyxen._local import Local
 from pyxen.backends.base import Backend, DomainRef
 from pyxen.errors import HostClosed, NotFound, OperationFailed, OperationTimeout
 from pyxen.operation import Calls
-from pyxen.readers._consoletext import GONE, LOOK, RETRY, ConsoleText, as_bytes, console_gone, receive, send
+from pyxen.readers._consoletext import (
+    GONE,
+    LOOK,
+    RETRY,
+    ConsoleText,
+    as_bytes,
+    console_gone,
+    receive,
+    send,
+    terminal_of,
+)
+from pyxen.readers._reader import Turns
 from pyxen.records.endpoints import ConsoleType
 
 __all__ = ["ConsoleStream"]
+
+T = TypeVar("T")
 
 _PATIENCE: Final = 10.0
 """Seconds that a guest has for taking what is typed if the caller does not say."""
@@ -39,9 +53,12 @@ class ConsoleStream(Local, Iterator[str]):
 
     If the console hangs up while the domain exists, it is opened again: when a bootloader hands over to its guest, or
     when xenconsoled was started again. A restart of the guest makes a new domain, so the stream ends.
+
+    A signal handler may type, or close the stream, while it interrupts a read; to read then raises `InvalidState`.
     """
 
-    _closed = True
+    _files: tuple[FileIO, ...] = ()
+    """What it has open. Each can be closed again, so that a closing that Ctrl-C interrupts can be gone on with."""
 
     def __init__(
         self,
@@ -57,26 +74,31 @@ class ConsoleStream(Local, Iterator[str]):
         self._ref = ref
         self._which = kind, number
         self._text = ConsoleText(timeout)
-        self._reading = threading.Lock()
-        self._writing = threading.Lock()
-        self._gate = threading.Lock()
-        self._mending = threading.Lock()
+        self._reading = Turns("console_stream")
+        # Reentrant: a signal handler may close the stream, or write, while it interrupts this thread.
+        self._writing = threading.RLock()
+        self._gate = threading.RLock()
+        self._mending = threading.RLock()
         self._pid = os.getpid()
+        self._closed = False
+        self._users: set[object] = set()
+        """The calls that use what is open."""
         self._times = 0
         """How often the console has been opened again."""
         with shortage(OperationFailed, "console_stream: cannot begin"):
-            self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+            self._wake = FileIO(os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK), "r+")
+        self._files = (self._wake,)
         try:
-            self._fd = self._open()
+            self._console = self._open()
         except BaseException:
-            os.close(self._wake)
+            self._forget()
             raise
-        self._closed = False
+        self._files = (self._wake, self._console)
 
-    def _open(self) -> int:
-        fd = self._calls.ask(lambda: self._backend.console(self._ref, *self._which))
-        os.set_blocking(fd, False)
-        return fd
+    def _open(self) -> FileIO:
+        console = FileIO(self._calls.ask(lambda: self._backend.console(self._ref, *self._which)), "r+")
+        os.set_blocking(console.fileno(), False)
+        return console
 
     def __repr__(self) -> str:
         return f"<ConsoleStream of domain {self._ref.domid}{' (closed)' if self._closed else ''}>"
@@ -94,14 +116,32 @@ class ConsoleStream(Local, Iterator[str]):
 
     def _forget(self) -> None:
         """Close it, when nobody can be waiting in it."""
-        if not self._closed:
-            self._closed = True
-            os.close(self._fd)
-            os.close(self._wake)
+        self._closed = True
+        for file in self._files:
+            file.close()
+
+    def _use(self, call: Callable[[], T]) -> T:
+        """Make a call that uses what is open. If the stream is closed meanwhile, the last of its users closes all.
+
+        So `close` waits for nobody: it may be called by a signal handler, which interrupts a user on its own thread.
+        """
+        user = object()
+        try:
+            self._users.add(user)
+            return call()
+        finally:
+            self._users.discard(user)
+            with self._gate:
+                self._release()
+
+    def _release(self) -> None:
+        """Close what is open, if the stream was closed and nobody uses it. Hold the gate."""
+        if self._closed and not self._users:
+            self._forget()
 
     def __next__(self) -> str:
         try:
-            line = self._line(None, look=self._text.may_look())
+            line = self._next(None, look=self._text.may_look())
         except HostClosed:
             raise StopIteration from None
         if line is None:
@@ -114,7 +154,7 @@ class ConsoleStream(Local, Iterator[str]):
         """The terminal on this host, e.g. ``/dev/pts/3``; None if the backend reaches the console in another way."""
         self._check_process()
         with self._gate:
-            return None if self._closed or not os.isatty(self._fd) else os.ttyname(self._fd)
+            return None if self._closed else terminal_of(self._console)
 
     def get(self, timeout: float | None = None) -> str | None:
         """Return the next line, or None if no line is complete in time, or if the console has ended.
@@ -127,7 +167,7 @@ class ConsoleStream(Local, Iterator[str]):
             NotFound: The console hung up, and did not come back while its domain exists.
         """
         seconds = timeout_of(timeout, operation="console_stream")
-        return self._line(None if seconds is None else time.monotonic() + seconds)
+        return self._next(None if seconds is None else time.monotonic() + seconds)
 
     def read(self, timeout: float | None = None) -> bytes | None:
         """Return the bytes that have come, also without the end of a line, such as a prompt.
@@ -145,11 +185,7 @@ class ConsoleStream(Local, Iterator[str]):
         seconds = timeout_of(timeout, operation="console_stream")
         until = None if seconds is None else time.monotonic() + seconds
         self._check_process()
-        with self._reading:
-            while True:
-                data = self._text.take_bytes()
-                if data is not None or not self._fill(until):
-                    return data
+        return self._reading.take(lambda: self._use(lambda: self._bytes(until)))
 
     def write(self, data: bytes | bytearray | memoryview | str, timeout: float | None = _PATIENCE) -> None:
         r"""Type into the console; a guest expects ``"\r"`` as the Enter key.
@@ -167,23 +203,9 @@ class ConsoleStream(Local, Iterator[str]):
         seconds = timeout_of(timeout, operation="console_stream")
         until = None if seconds is None else time.monotonic() + seconds
         rest = memoryview(as_bytes(data))
-        whole = len(rest)
         self._check_process()
         with self._writing:
-            while rest:
-                times = self._times
-                fd, sent = self._send(rest)
-                if sent:
-                    rest = rest[sent:]
-                    continue
-                if sent is None and (self._text.ended or not self._continues(times, hung_up=True)):
-                    raise console_gone(whole - len(rest))
-                left = None if until is None else max(0.0, until - time.monotonic())
-                if left == 0:
-                    message = f"the guest took {whole - len(rest)} of {whole} bytes in {timeout} s"
-                    raise OperationTimeout(message, operation="console_stream")
-                longest, fd = (RETRY, -1) if sent is None else (LOOK, fd)
-                self._poll(fd, select.POLLOUT, longest if left is None else min(left, longest))
+            self._use(lambda: self._write(rest, timeout, until))
 
     def write_some(self, data: bytes | bytearray | memoryview | str) -> int:
         """Type as much as the guest takes at once, and return how many bytes it took.
@@ -196,15 +218,34 @@ class ConsoleStream(Local, Iterator[str]):
         rest = memoryview(as_bytes(data))
         self._check_process()
         with self._writing:
-            sent = self._send(rest)[1] if rest else 0
+            sent = self._use(lambda: self._send(rest)[1]) if rest else 0
         if sent is None:
             raise console_gone(0)
         return sent
 
-    def _send(self, rest: memoryview) -> tuple[int, int | None]:
+    def _write(self, rest: memoryview, timeout: float | None, until: float | None) -> None:
+        """Type; hold the lock for writing."""
+        whole = len(rest)
+        while rest:
+            times = self._times
+            console, sent = self._send(rest)
+            if sent:
+                rest = rest[sent:]
+                continue
+            if sent is None and (self._text.ended or not self._continues(times, hung_up=True)):
+                raise console_gone(whole - len(rest))
+            left = None if until is None else max(0.0, until - time.monotonic())
+            if left == 0:
+                message = f"the guest took {whole - len(rest)} of {whole} bytes in {timeout} s"
+                raise OperationTimeout(message, operation="console_stream")
+            longest = RETRY if sent is None else LOOK
+            seconds = longest if left is None else min(left, longest)
+            self._poll(None if sent is None else console, select.POLLOUT, seconds)
+
+    def _send(self, rest: memoryview) -> tuple[FileIO, int | None]:
         with self._gate:
             self._check_open()
-            return self._fd, send(self._fd, rest)
+            return self._console, send(self._console, rest)
 
     def close(self) -> None:
         """Close the console, and wake everything that waits for it. Calling it again does nothing."""
@@ -212,13 +253,10 @@ class ConsoleStream(Local, Iterator[str]):
             self._forget()
             return
         with self._gate:
-            if self._closed:
-                return
             self._closed = True
-        os.eventfd_write(self._wake, 1)
-        with self._reading, self._writing, self._gate:  # when they are free, no thread waits for a descriptor
-            os.close(self._fd)
-            os.close(self._wake)
+            if self._users:
+                os.eventfd_write(self._wake.fileno(), 1)
+            self._release()
 
     def _check_process(self) -> None:
         """Check this before any lock: in the child of a fork, a thread that is not there may hold it."""
@@ -229,28 +267,38 @@ class ConsoleStream(Local, Iterator[str]):
         if self._closed:
             raise HostClosed("console_stream: this stream of a console was closed")
 
-    def _line(self, until: float | None, *, look: bool = True) -> str | None:
+    def _next(self, until: float | None, *, look: bool = True) -> str | None:
         self._check_process()
-        with self._reading:
-            while True:
-                line = self._text.take_line()
-                if line is not None:
-                    return line
-                self._check_open()
-                if not look or not self._fill(until):
-                    return None
-                if self._text.left(until) == 0:
-                    return self._text.take_line()
+        return self._reading.take(lambda: self._use(lambda: self._line(until, look=look)))
+
+    def _line(self, until: float | None, *, look: bool) -> str | None:
+        """Return the next line, or None if none comes in time. Only who has the turn may call it."""
+        while True:
+            line = self._text.take_line()
+            if line is not None:
+                return line
+            self._check_open()
+            if not look or not self._fill(until):
+                return None
+            if self._text.left(until) == 0:
+                return self._text.take_line()
+
+    def _bytes(self, until: float | None) -> bytes | None:
+        """Return what has come, or None if nothing comes in time. Only who has the turn may call it."""
+        while True:
+            data = self._text.take_bytes()
+            if data is not None or not self._fill(until):
+                return data
 
     def _fill(self, until: float | None) -> bool:
-        """Wait for data; False if there is none: the time is up, or nothing more comes. Hold the lock for reading."""
+        """Wait for data; False if none comes in time, or ever. Only who has the turn may call it."""
         quiet = 0.0
         while True:
             with self._gate:
                 self._check_open()
                 if self._text.ended:
                     return False
-                times, fd, data = self._times, self._fd, receive(self._fd)
+                times, console, data = self._times, self._console, receive(self._console)
             if data:
                 self._text.add(data)
                 return True
@@ -259,14 +307,12 @@ class ConsoleStream(Local, Iterator[str]):
                 if not self._continues(times, hung_up=data is not None):
                     self._text.ended = True
                     return True
-                if data is not None:
-                    fd = -1
             left = self._text.left(until)
             if left == 0:
                 return False
-            longest = RETRY if fd < 0 else LOOK
+            longest = LOOK if data is None else RETRY
             seconds = longest if left is None else min(left, longest)
-            self._poll(fd, select.POLLIN, seconds)
+            self._poll(console if data is None else None, select.POLLIN, seconds)
             quiet += seconds
 
     def _continues(self, times: int, *, hung_up: bool) -> bool:
@@ -282,27 +328,31 @@ class ConsoleStream(Local, Iterator[str]):
                 if not hung_up:
                     self._text.steady()
                 elif times == self._times:
-                    self._use(self._open())
+                    self._change_to(self._open())
             except GONE:
                 return False
             except NotFound as error:
                 self._text.hung_up(error)
         return True
 
-    def _use(self, fd: int) -> None:
-        """Use another descriptor of the console."""
+    def _change_to(self, console: FileIO) -> None:
+        """Use what was opened again. It is not used, but closed, if the stream was closed meanwhile."""
         with self._gate:
-            if self._closed:
-                os.close(fd)
-                return
-            os.close(self._fd)
-            self._fd = fd
-            self._times += 1
+            old = console
+            if not self._closed:
+                old, self._console = self._console, console
+                self._files = (self._wake, console)
+                self._times += 1
+            old.close()
         self._text.hung_up(None)
 
-    def _poll(self, fd: int, event: int, seconds: float) -> None:
+    def _poll(self, console: FileIO | None, event: int, seconds: float) -> None:
+        """Wait until the stream is closed, the console is ready, if one is given, or the time is up."""
         poller = select.poll()
         poller.register(self._wake, select.POLLIN)
-        if fd >= 0:
-            poller.register(fd, event)
+        try:
+            if console is not None:
+                poller.register(console, event)
+        except ValueError:  # another thread has opened the console again, and closed this one
+            return
         poller.poll(seconds * 1000)

@@ -101,10 +101,12 @@ class EventReader(Reader[E_co]):
 
     def close(self) -> None:
         """Stop reading and wake everything that waits for an event. Calling it again does nothing."""
+        # First: `stop` may wait for the thread that brings events. That one waits for the lock of the queue, which this
+        # thread has if this is a signal handler that interrupts its reading; but not of a queue that has ended.
+        self._queue.drop()
         stop, self._stop = self._stop, None
         if stop is not None:
             stop()
-        self._queue.drop()
 
 
 class EventQueue(Unread[Event]):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from pyxen._local import Local
 from pyxen.backends.base import Backend, LogChunk
 from pyxen.errors import HostClosed
 from pyxen.operation import Calls
+from pyxen.readers._reader import Turns
 
 __all__ = ["POLL", "LogLines", "LogReader", "log_text"]
 
@@ -92,6 +92,8 @@ class LogReader(Local, Iterator[str]):
     closed. A line is given when it is complete, without its end. It may contain anything that Xen prints, also control
     characters: escape it before you show it in a terminal.
 
+    A signal handler may close it while it interrupts a read; to read then raises `InvalidState`.
+
     Xen keeps the end of its log only (its command line option ``conring_size`` says how much). A reader that is read
     too seldom misses what Xen has overwritten, and counts it in `lost`.
     """
@@ -100,13 +102,13 @@ class LogReader(Local, Iterator[str]):
         self._backend = backend
         self._calls = calls
         self._lines = LogLines(whole=whole, timeout=timeout)
-        self._reading = threading.Lock()
-        self._closed = threading.Event()
+        self._reading = Turns("follow_log")
+        self._closed = False
         self._pid = os.getpid()
         self._look()
 
     def __repr__(self) -> str:
-        return f"<LogReader of {self._backend.uri}{' (closed)' if self._closed.is_set() else ''}>"
+        return f"<LogReader of {self._backend.uri}{' (closed)' if self._closed else ''}>"
 
     def __enter__(self) -> Self:
         return self
@@ -146,23 +148,28 @@ class LogReader(Local, Iterator[str]):
     def close(self) -> None:
         """Stop reading, and wake everything that waits for a line. Calling it again does nothing."""
         if os.getpid() == self._pid:
-            self._closed.set()
+            self._closed = True
 
     def _next(self, until: float | None) -> str | None:
         if os.getpid() != self._pid:  # a thread that is not in this child may hold the lock
             raise HostClosed("follow_log: the host was opened before a fork: open it again")
         while True:
-            with self._reading:
-                line = self._lines.take()
-                if line is None and self._may_look(until):
-                    self._look()
-                    line = self._lines.take()
+            line = self._reading.take(lambda: self._line(until))
             if line is not None:
                 return line
             seconds = self._lines.wait(until)
             if seconds is None:
                 return None
-            self._closed.wait(seconds)
+            # No more than `POLL`. To set an event takes a lock, which this thread may have when a handler closes it.
+            time.sleep(seconds)
+
+    def _line(self, until: float | None) -> str | None:
+        """Return the next line, and look for one if there is none. Only who has the turn may call it."""
+        line = self._lines.take()
+        if line is None and self._may_look(until):
+            self._look()
+            line = self._lines.take()
+        return line
 
     def _may_look(self, until: float | None) -> bool:
         """Tell whether there is time to look at the log; a `get` with a time of its own has it."""
@@ -170,7 +177,7 @@ class LogReader(Local, Iterator[str]):
         return until is not None or not self._lines.is_over()
 
     def _check_open(self) -> None:
-        if self._closed.is_set():
+        if self._closed:
             raise HostClosed("follow_log: this reader of the log was closed")
 
     def _look(self) -> None:

@@ -93,10 +93,10 @@ class QmpEvents(Reader[QmpEvent]):
         if self._listening is not None and not self._listening.done():
             instead = "nothing was closed. Close the reader on another thread"
             check_may_wait("qmp.events", instead, completer=self._completer)
+        self._queue.drop()  # first: see `EventReader.close`
         listening, self._listening, self._stop = self._listening, None, None
         if listening is not None:
             end_listening(listening)
-        self._queue.drop()
 
 
 class QmpEventQueue(Unread[QmpEvent]):
@@ -130,8 +130,11 @@ class QmpEventQueue(Unread[QmpEvent]):
 
     def lose(self, count: int | None) -> None:
         """Record that events were lost; None is an unknown number of them."""
-        with self._changed:
-            self.lost += 1 if count is None else count
+        if self._entered():
+            try:
+                self.lost += 1 if count is None else count
+            finally:
+                self._changed.release()
 
     def _lose(self, item: QmpEvent) -> None:  # noqa: ARG002 (only its loss counts)
         self.lose(1)

@@ -62,10 +62,10 @@ class XenstoreWatch(Reader[NodeChange]):
 
     def close(self) -> None:
         """End the watch and wake everything that waits for a change. Calling it again does nothing."""
+        self._queue.drop()  # first: see `EventReader.close`
         stop, self._stop = self._stop, None
         if stop is not None:
             stop()
-        self._queue.drop()
 
 
 class ChangeQueue(Unread[NodeChange]):

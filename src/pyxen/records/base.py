@@ -6,12 +6,21 @@ import dataclasses
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from enum import Enum, IntEnum
-from typing import Any, ClassVar, Final, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Self
 from uuid import UUID
 
 from pyxen.errors import NotFound
 
-__all__ = ["OfDomain", "Record", "attach_all", "html_table"]
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar  # type checkers bring it; Python's own has defaults from 3.13 on
+
+    Domain_co = TypeVar("Domain_co", default=Any, covariant=True)
+else:
+    from typing import TypeVar
+
+    Domain_co = TypeVar("Domain_co", covariant=True)
+
+__all__ = ["Domain_co", "OfDomain", "Record", "attach_all", "html_table"]
 
 
 class Record:
@@ -41,19 +50,20 @@ class Record:
         return html_table(["", type(self).__name__], shown)
 
 
-class OfDomain(Record):
+class OfDomain(Record, Generic[Domain_co]):
     """A record about one domain. If it comes from a host, it can make the domain's handle."""
 
     __slots__ = ("_handle_of", "_source")  # not fields: copies made by `dataclasses.replace` lack them, and are equal
 
-    _handle_of: Callable[[Any], Any]
+    _handle_of: Callable[[Any], Domain_co]
     _source: tuple[Any, ...]
 
     @property
-    def domain(self) -> Any:
+    def domain(self) -> Domain_co:
         """The domain's handle: a `pyxen.Domain`, or a `pyxen.aio.Domain` for an asyncio host. This does no I/O.
 
-        It is None for a record that is about no domain: `DomainDefined`, `DomainUndefined` and `EventsLost`.
+        It is None for a record that is about no domain: `DomainDefined`, `DomainUndefined` and `EventsLost`. For type
+        checkers, ``DomainInfo[Domain]`` says which handle it is, and ``DomainInfo`` alone does not.
 
         Raises:
             NotFound: The record was not returned by a host.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 from uuid import UUID
 
 from pyxen.config import DomainType, SchedulerKind
-from pyxen.records.base import OfDomain, Record
+from pyxen.records.base import Domain_co, OfDomain, Record
 from pyxen.records.capabilities import HostCapability
 
 __all__ = [
@@ -108,7 +108,7 @@ TriggerName: TypeAlias = Literal["power", "sleep", "nmi", "init", "reset", "s3re
 
 
 @dataclass(frozen=True, slots=True)
-class DomainInfo(OfDomain):
+class DomainInfo(OfDomain[Domain_co]):
     """A snapshot of a domain, as a line of ``xl list``."""
 
     domid: int
@@ -197,7 +197,7 @@ def decoded_later(sources: Iterable[tuple[Any, ...]]) -> list[DomainInfo]:
 
 
 @dataclass(frozen=True, slots=True)
-class DomainUptime(OfDomain):
+class DomainUptime(OfDomain[Domain_co]):
     """Since when a domain exists, as a line of ``xl uptime``."""
 
     domid: int

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from pyxen.records.base import Domain_co
 from pyxen.records.stats import DiskRates, DiskStats, DomainRates, DomainStats, VifRates, VifStats
 
 __all__ = ["domain_rates"]
@@ -12,7 +13,7 @@ _NS_PER_S = 1e9
 _NO_TRAFFIC = VifStats(-1, *[0] * 8)
 
 
-def domain_rates(before: DomainStats, after: DomainStats, nr_cpus: int) -> DomainRates | None:
+def domain_rates(before: DomainStats, after: DomainStats[Domain_co], nr_cpus: int) -> DomainRates[Domain_co] | None:
     """Return the rates of a domain between two moments.
 
     A device that is new, or whose counters are lower than before, was attached in between: it counted from 0.

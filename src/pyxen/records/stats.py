@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass
 from enum import StrEnum
+from typing import Generic
 
 from pyxen.config import DiskBackend
-from pyxen.records.base import Record
+from pyxen.records.base import Domain_co, Record
 from pyxen.records.info import DomainInfo
 
 __all__ = ["DeviceState", "DiskRates", "DiskStats", "DomainRates", "DomainStats", "VifRates", "VifStats"]
@@ -91,13 +92,13 @@ class VifStats(Record):
 
 
 @dataclass(frozen=True, slots=True)
-class DomainStats(Record):
+class DomainStats(Record, Generic[Domain_co]):
     """Resources that a domain has used so far, as ``xl top`` shows them. Counters only grow while a device is attached.
 
     `Sampler` turns them into rates.
     """
 
-    info: DomainInfo
+    info: DomainInfo[Domain_co]
     """The domain, as `Host.list` returns it."""
     monotonic_ns: int
     """When the domain was looked at, on the clock of `time.monotonic_ns`; the clock of a `FakeHost` is its own."""
@@ -154,10 +155,10 @@ class VifRates(Record):
 
 
 @dataclass(frozen=True, slots=True)
-class DomainRates(Record):
+class DomainRates(Record, Generic[Domain_co]):
     """What a domain used between two samples, per second. No rate is negative. See `Sampler`."""
 
-    stats: DomainStats
+    stats: DomainStats[Domain_co]
     """The later of the two samples."""
     seconds: float
     """Time between the two samples, in seconds."""

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from pyxen._common.shield import logger
+from pyxen._functions import check_answer
 from pyxen._next_config import NEXT_CONFIG, config_of
 from pyxen._printable import printable
 from pyxen.config import ActionOnShutdown, DomainConfig
@@ -18,6 +19,7 @@ from pyxen.errors import (
     DomainExists,
     DomainNotFound,
     Error,
+    InvalidArgument,
     LockFailed,
     NotFound,
     NotReady,
@@ -50,6 +52,7 @@ __all__ = [
 _LOG = logger("pyxen.supervisor")
 
 _NAMES_TRIED = 100
+_VERB = "supervise"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +90,8 @@ class Case:
     reason: ShutdownReason | int
     action: ActionOnShutdown
     config: DomainConfig
+    so_far: Outcome | None = None
+    """The outcome of a first try whose removal has failed: its core dump, which is not written a second time."""
 
     def __str__(self) -> str:
         return f"{printable(self.name)} ({self.domain.domid})"
@@ -96,6 +101,11 @@ class Case:
         return Outcome(
             domid=self.domain.domid, uuid=self.domain.uuid, name=self.name, reason=self.reason, action=self.action
         )
+
+    @property
+    def dumps(self) -> bool:
+        """Whether it begins with a core dump."""
+        return self.action in DUMPS and self.so_far is None
 
 
 class Unremoved(Exception):
@@ -115,9 +125,16 @@ class Unremoved(Exception):
 
 
 def study(
-    host: Host, domid: int, uuid: UUID, leave: Callable[[DomainInfo], str | None]
+    host: Host, domid: int, uuid: UUID, leave: Callable[[DomainInfo], str | None], known: DomainInfo | None
 ) -> Case | ShutdownReason | int | None:
     """Find out which action a domain needs.
+
+    Args:
+        host: The host.
+        domid: The domain's number.
+        uuid: Its uuid.
+        leave: Returns why a domain is to be left alone.
+        known: How it was when an earlier end of it was handled. If it has not run since, it is left alone.
 
     Returns:
         The case; the shutdown reason if the domain must be left alone; None if it still runs.
@@ -130,6 +147,8 @@ def study(
         reason = info.shutdown_reason
         if info.state not in ENDS or reason is None:
             return None
+        if known is not None and (info.cpu_time_ns, reason) == (known.cpu_time_ns, known.shutdown_reason):
+            return reason
         if not _is_ours(info, leave):
             return reason
         config = domain.config()
@@ -190,26 +209,49 @@ def _is_ours(info: DomainInfo, leave: Callable[[DomainInfo], str | None]) -> boo
     if is_preserved(info.name):
         _LOG.info("%s (%d): left alone, its name is that of a preserved domain", info.name, info.domid)
         return False
-    other = leave(info)
+    other = _watcher(info, leave)
     if other is not None:
         _LOG.info("%s (%d): left alone, it is supervised by %s", info.name, info.domid, other)
     return other is None
 
 
-def fulfil(case: Case, host: Host, dumper: Dumper) -> Outcome:
+def _watcher(info: DomainInfo, leave: Callable[[DomainInfo], str | None]) -> str | None:
+    """Return who supervises a domain already; None if nobody does.
+
+    Raises:
+        InvalidArgument: The user's function does not say.
+    """
+    other: object = leave(info)
+    if other is None or isinstance(other, str):
+        return other
+    check_answer(other, "leave", _VERB)
+    given = type(other).__name__
+    message = f"leave returned an object of type {given}: return a text that says why a domain is left alone, or None"
+    raise InvalidArgument(message, operation=_VERB)
+
+
+def fulfil(case: Case, host: Host, dumper: Dumper, note: Callable[[Outcome], None]) -> Outcome:
     """Take the action of a case. If a create fails, its error and the configuration are in the outcome.
+
+    Args:
+        case: The case.
+        host: The host.
+        dumper: Writes core dumps.
+        note: Called with the outcome so far before the domain is removed. From then on, only the case may have its
+            configuration.
 
     Raises:
         DomainNotFound: The domain is gone. It is not restarted.
         Unremoved: The call failed that was to destroy the domain, to set it aside, or to reset it.
         OperationCancelled: The core dump was given up, because the supervisor was stopped.
     """
-    outcome = case.outcome()
+    outcome = case.so_far or case.outcome()
     action = case.action
     if action is ActionOnShutdown.PRESERVE:
         return replace(outcome, preserved=case.domain)
-    if action in DUMPS:
+    if case.dumps:
         outcome = _dump(case, outcome, dumper)
+    note(outcome)
     try:
         if action is ActionOnShutdown.SOFT_RESET:
             return _soft_reset(case, outcome)
@@ -340,4 +382,6 @@ def passes(error: BaseException) -> bool:
 
 def may_pass(error: BaseException) -> bool:
     """Tell whether what failed with this error may succeed later, e.g. a create once memory is free again."""
+    if isinstance(error, InvalidArgument) and error.operation == _VERB:  # a function of the user's gave it
+        return False
     return isinstance(error, Error | OSError) and not isinstance(error, ConfigError | UnsupportedFeature | DomainExists)

@@ -75,7 +75,8 @@ class Brake:
 
     def __post_init__(self) -> None:
         for name in ("min_uptime", "first_delay", "max_delay"):
-            duration(getattr(self, name), name, operation="supervise")
+            # What is kept is a float: other numbers, such as a Decimal, cannot be calculated with like one.
+            object.__setattr__(self, name, duration(getattr(self, name), name, operation="supervise"))
 
     def short_lives(self, before: int, uptime: float | None) -> int:
         """Return the number of short lives in a row, including this one. An unknown uptime (None) resets it."""

@@ -9,9 +9,11 @@ from queue import SimpleQueue
 from types import TracebackType
 from typing import Final, Self
 
+from pyxen._common.arguments import check_is, path_of
 from pyxen._common.joinable import JoinableThread
 from pyxen._common.shortage import shortage
 from pyxen._functions import check_function
+from pyxen._printable import quoted
 from pyxen.errors import InvalidArgument, OperationFailed
 from pyxen.events import Event
 from pyxen.host import Host
@@ -54,12 +56,14 @@ class Supervisor:
         on_outcome: Called with the `Outcome` of each domain that ended and was acted on or preserved. Several threads
             call it. Exceptions that it raises are logged.
         brake: How restarts are slowed down.
-        leave: Returns why a domain is to be left alone, in a few words for the log, or None to act on it. The default
+        leave: Returns why a domain is to be left alone, in a few words for the log, or None to act on it. If it returns
+            anything else or raises an exception, the domain is left alone, and its outcome has the error. The default
             leaves domains that an xl process or libvirt watches on this machine.
         dump_dir: Folder for core dumps. As with xl, each file has its domain's name.
 
     Raises:
-        InvalidArgument: The host is another machine, and `leave` is not given; or a function cannot be called.
+        InvalidArgument: The host is another machine, and `leave` is not given; or a function cannot be called; or
+            `brake` is no `Brake`, or `dump_dir` no path.
     """
 
     def __init__(
@@ -79,9 +83,13 @@ class Supervisor:
             raise InvalidArgument(message, operation="supervise")
         self._host = host
         self._on_outcome = on_outcome
-        self._brake = brake or Brake()
+        if brake is not None:
+            check_is(Brake, brake, "supervise", ", as the brake")
+        self._brake = Brake() if brake is None else brake
         self._leave = leave
-        self._dump_dir = dump_dir
+        self._dump_dir = path_of(dump_dir, "supervise")
+        if not self._dump_dir or "\0" in self._dump_dir:
+            raise InvalidArgument(f"{quoted(self._dump_dir)} is no folder for core dumps", operation="supervise")
         # Input of the deciding thread: events, functions that other threads want it to call, and None to end.
         self._inbox: SimpleQueue[Event | Callable[[], object] | None] = SimpleQueue()
         self._has_run = self._is_stopped = False
@@ -126,6 +134,10 @@ class Supervisor:
         Work that has begun is finished before this returns, except core dumps, which are given up. Domains whose
         restart is not due yet stay shut down, for the next supervisor.
 
+        Ctrl-C again, and this does not wait for that work. `on_outcome` is then called for each domain that was being
+        removed or created again, with its configuration and `OperationCancelled` as the error. It may run all the same
+        a moment later, which is another outcome.
+
         Raises:
             ConnectFailed: xenstore cannot be reached.
             OperationFailed: No thread can be started, or the host does not list its domains.
@@ -146,22 +158,34 @@ class Supervisor:
             work.begin()
             start(work)
         except BaseException:
-            work.close()
-            self._inbox = SimpleQueue()  # the end of that work is in the other, and it may be tried again
-            if self._is_stopped:
-                self._inbox.put(None)
+            try:
+                work.close()
+            finally:
+                self._inbox = SimpleQueue()  # the end of that work is in the other, and it may be tried again
+                if self._is_stopped:
+                    self._inbox.put(None)
             raise
         self._has_run = True
         return work
 
     def _start_thread(self, work: Work) -> None:
         # A daemon: at exit, Python would wait for it before anything could stop it. So `_at_exit` stops it.
-        thread = JoinableThread(target=self._carry_on, args=(work,), name="pyxen-supervisor", daemon=True)
-        with shortage(OperationFailed, NO_THREAD):
-            thread.start()
-        self._thread = thread
+        claim = threading.Lock()
+        thread = JoinableThread(target=self._carry_on, args=(work, claim), name="pyxen-supervisor", daemon=True)
+        self._thread, self._failure = thread, None
+        try:
+            with shortage(OperationFailed, NO_THREAD):
+                thread.start()
+        except BaseException:  # Ctrl-C, too: the thread may have begun nevertheless
+            if not claim.acquire(blocking=False):
+                self._inbox.put(None)
+                thread.join(_TO_END)
+            self._thread = None
+            raise
 
-    def _carry_on(self, work: Work) -> None:
+    def _carry_on(self, work: Work, claim: threading.Lock) -> None:
+        if not claim.acquire(blocking=False):  # who started this thread was interrupted, and closes the work
+            return
         try:
             work.run()
         except BaseException as error:  # noqa: BLE001 (it is raised by `__exit__`)

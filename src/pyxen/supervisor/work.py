@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import itertools
 import threading
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from enum import Enum, auto
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any
 from uuid import UUID
@@ -39,7 +41,7 @@ from pyxen.supervisor.actions import (
     study,
 )
 from pyxen.supervisor.core_dump import Dumper
-from pyxen.supervisor.policy import DUMPS, RESTARTS, Brake
+from pyxen.supervisor.policy import RESTARTS, Brake
 
 __all__ = ["NO_THREAD", "Work"]
 
@@ -81,6 +83,10 @@ class _Domain:
     """How it was when it ended."""
     missed: DomainInfo | DomainShutdown | None = None
     """An end that was reported while an earlier one was still being handled."""
+    ran: bool = False
+    """Whether a look has found it running while its end was being handled."""
+    found: DomainInfo | None = None
+    """How it was when a look found that it had ended, and it was left. The event of that end may still come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +125,9 @@ class Work:
         self._due: list[tuple[float, int, Callable[[], object]]] = []
         self._ending = False
         self._number = itertools.count()  # breaks ties in the heap, since functions have no order
-        self._unborn: dict[UUID, tuple[Case, Outcome]] = {}  # destroyed and not yet recreated
+        # What is told of a domain that is being removed, or is removed and not yet created again, if that never ends.
+        # The action threads write it, too.
+        self._unborn: dict[_Key, tuple[Case, Outcome]] = {}
         self._doubts: dict[_Key, tuple[Case, Outcome]] = {}  # destroyed or not: the call that did it has failed
         self._actors = ThreadPoolExecutor(_AT_ONCE, "pyxen-supervisor-act")
         self._dumpers = ThreadPoolExecutor(_DUMPS_AT_ONCE, "pyxen-supervisor-dump")
@@ -149,7 +157,9 @@ class Work:
             self.close()
 
     def close(self) -> None:
-        """Finish what has begun, and release what it holds."""
+        """Finish what has begun, and release what it holds. Calling it again does nothing."""
+        if self._ending:
+            return
         self._end()
         self._feeder.join()
 
@@ -173,19 +183,36 @@ class Work:
 
     def _end(self) -> None:
         self._ending = True
-        self._events.close()
-        self._dumper.stop()
-        self._dumpers.shutdown()
-        self._actors.shutdown()
-        while not self._inbox.empty():  # the results of the last actions
+        try:
+            try:
+                self._events.close()
+                self._dumper.stop()
+                self._dumpers.shutdown()
+                self._actors.shutdown()
+            finally:  # if Ctrl-C has interrupted the waiting, nothing else begins
+                self._dumpers.shutdown(wait=False, cancel_futures=True)
+                self._actors.shutdown(wait=False, cancel_futures=True)
+                self._take_results()
+        finally:
+            self._tell_unfinished()
+
+    def _take_results(self) -> None:
+        """Take the results of the last actions."""
+        while not self._inbox.empty():
             item = self._inbox.get_nowait()
             if item is not None and not isinstance(item, Event):
                 item()
-        for case, outcome in (*self._unborn.values(), *self._doubts.values()):
+
+    def _tell_unfinished(self) -> None:
+        """Report what may have been destroyed and was not created again: nobody else has its configuration."""
+        unfinished = {**self._doubts, **self._unborn.copy()}.values()
+        for case, outcome in unfinished:
             _LOG.error("%s: %s is not finished, the supervisor was stopped: %s", case, case.action, outcome.error)
-            self._tell(outcome)
         waiting = sum(domain.phase is _Phase.WAITS for domain in self._domains.values())
         _LOG.info("stopped; %d domains that have ended are left for the next supervisor", waiting)
+        with contextlib.ExitStack() as rest:  # if Ctrl-C interrupts one call, the others are made all the same
+            for _, outcome in unfinished:
+                rest.callback(self._tell, outcome)
 
     # Events
 
@@ -208,7 +235,7 @@ class Work:
             self._look()
         except HostClosed:
             raise
-        except Error as error:
+        except Exception as error:  # noqa: BLE001 (whatever it is, the supervisor goes on)
             _LOG.warning("the host does not list its domains, asked again in %g s: %s", _MOST_APART / 10, error)
             self._schedule(_MOST_APART / 10, self._look_again)
 
@@ -222,7 +249,9 @@ class Work:
             if info.state in ENDS and info.shutdown_reason is not None:
                 self._ended((info.domid, info.uuid), info)
             elif info.state not in ENDS and domain.phase is _Phase.LEFT:
-                domain.phase, domain.started = _Phase.RUNS, None
+                domain.phase, domain.started, domain.found = _Phase.RUNS, None, None
+            elif info.state not in ENDS and domain.phase is _Phase.IN_HAND:
+                domain.ran = True
 
     def _gone(self, key: _Key) -> None:
         domain = self._domains.pop(key, None)
@@ -233,27 +262,29 @@ class Work:
         domain = self._domains.setdefault(key, _Domain())
         if domain.phase is _Phase.IN_HAND:
             domain.missed = end  # it may have been restarted and have ended again
-        if domain.phase is _Phase.LEFT and isinstance(end, DomainShutdown):  # someone has let it run again
+        if domain.phase is _Phase.LEFT and isinstance(end, DomainShutdown):
+            # Someone has let it run again. Or it is the end that a look has found before, and `study` will notice.
             domain.phase, domain.started = _Phase.RUNS, None
         if domain.phase is not _Phase.RUNS or reason_of(end) == ShutdownReason.SUSPEND:
             return
         domain.phase, domain.end = _Phase.IN_HAND, end
         domain.uptime = None if domain.started is None else max(0.0, time.monotonic() - domain.started)
-        self._act(key, lambda: self._study(key, self._judge))
+        known = domain.found
+        self._act(key, lambda: self._study(key, self._judge, known))
 
     # Actions
 
-    def _study(self, key: _Key, then: Callable[[_Key, Case], None]) -> None:
+    def _study(self, key: _Key, then: Callable[[_Key, Case], None], known: DomainInfo | None) -> None:
         """Find out which action a domain needs. Runs on an action thread."""
         try:
-            found = study(self._host, *key, self._leave)
+            found = study(self._host, *key, self._leave, known)
         except DomainNotFound:
-            self._later(lambda: self._settle(key, _Phase.RUNS))
+            self._later(key, lambda: self._settle(key, _Phase.RUNS))
             return
         if isinstance(found, Case):
-            self._later(lambda: then(key, found))
+            self._later(key, lambda: then(key, found))
         else:
-            self._later(lambda: self._settle(key, _Phase.RUNS) if found is None else self._leave_be(key))
+            self._later(key, lambda: self._settle(key, _Phase.RUNS) if found is None else self._leave_be(key))
 
     def _look_after_failure(self, key: _Key, case: Case, outcome: Outcome) -> None:
         """Find out what became of a domain whose removal has failed. Runs on an action thread.
@@ -263,18 +294,18 @@ class Work:
         try:
             state = state_still(self._host, *key)
         except DomainNotFound:
-            self._later(lambda: self._go_on(key, lambda: self._leave_to_others(key, case)))
+            self._later(key, lambda: self._go_on(key, lambda: self._leave_to_others(key, case)))
             return
         error, ended = outcome.error, state in ENDS
         if ended and error is not None and passes(error):
-            self._later(lambda: self._carry_out(key, case))
+            self._later(key, lambda: self._carry_out(key, case))
             return
         if state in RUNS and case.action is ActionOnShutdown.SOFT_RESET:
             _LOG.info("%s: the call that reset it failed, but it runs: %s", case, error)
             self._finish(key, case, replace(outcome, restarted=case.domain, error=None, config=None), _Tries())
             return
         _LOG.error("%s: %s failed, it stays as it is: %s", case, case.action, error)
-        self._later(lambda: self._leave_be(key) if ended else self._settle(key, _Phase.RUNS))
+        self._later(key, lambda: self._leave_be(key) if ended else self._settle(key, _Phase.RUNS))
         self._tell(replace(outcome, preserved=case.domain, config=outcome.config if ended else None))
 
     def _judge(self, key: _Key, case: Case) -> None:
@@ -296,7 +327,7 @@ class Work:
             *(case, domain.uptime, self._short_lives[key[1]], self._brake.min_uptime, delay),
         )
         domain.phase = _Phase.WAITS
-        self._schedule(delay, lambda: self._resume(key))
+        self._schedule(delay, self._about(key, lambda: self._resume(key)))
 
     def _slow_down(self, uuid: UUID, uptime: float | None) -> float:
         """Count the life that just ended, and return how long to wait before the restart."""
@@ -313,18 +344,19 @@ class Work:
             if doubt is not None:
                 self._act(key, lambda: self._look_after_failure(key, *doubt))
             else:
-                then = self._carry_out if domain.judged else self._judge
-                self._act(key, lambda: self._study(key, then))
+                then, known = self._carry_out if domain.judged else self._judge, domain.found
+                self._act(key, lambda: self._study(key, then, known))
 
     def _carry_out(self, key: _Key, case: Case) -> None:
-        self._act(key, lambda: self._fulfil(key, case), dumps=case.action in DUMPS)
+        self._act(key, lambda: self._fulfil(key, case), dumps=case.dumps)
 
     def _fulfil(self, key: _Key, case: Case) -> None:
         """Take the action of a case. Runs on an action thread."""
         try:
-            outcome = fulfil(case, self._host, self._dumper)
+            outcome = fulfil(case, self._host, self._dumper, lambda so_far: self._note(key, case, so_far))
         except DomainNotFound:
-            self._later(lambda: self._go_on(key, lambda: self._leave_to_others(key, case)))
+            self._unborn.pop(key, None)
+            self._later(key, lambda: self._go_on(key, lambda: self._leave_to_others(key, case)))
             return
         except Unremoved as unremoved:
             self._doubt(key, case, unremoved.error, unremoved.outcome)
@@ -334,22 +366,32 @@ class Work:
             return
         self._finish(key, case, outcome, _Tries())
 
+    def _note(self, key: _Key, case: Case, outcome: Outcome) -> None:
+        """Keep what is told of a domain if Ctrl-C interrupts its removal or its creation. Runs on an action thread."""
+        if case.action in RESTARTS:
+            message = "the supervisor was interrupted before it was known whether the domain runs again"
+            error = OperationCancelled(message, operation="supervise", domain=case.name, domid=case.domain.domid)
+            self._unborn[key] = case, replace(outcome, error=error, config=case.config)
+
     def _doubt(self, key: _Key, case: Case, error: Exception, outcome: Outcome) -> None:
         """Note that a domain may be gone or not, and find out. Runs on an action thread."""
+        case = replace(case, so_far=outcome)
         outcome = replace(outcome, error=error, config=case.config if case.action in RESTARTS else None)
         if isinstance(error, OperationCancelled):
             _LOG.info("%s: this supervisor was stopped, and what became of it is not known", case)
+            self._unborn.pop(key, None)
             self._tell(outcome)
             return
 
         def note() -> None:
             self._doubts[key] = (case, outcome)
+            self._unborn.pop(key, None)
             if passes(error):
                 self._stumble(key, error)
             else:
                 self._act(key, lambda: self._look_after_failure(key, case, outcome))
 
-        self._later(note)
+        self._later(key, note)
 
     def _go_on(self, key: _Key, otherwise: Callable[[], object]) -> None:
         """Restart a domain that is gone, if this supervisor may have destroyed it; call a function if others have."""
@@ -357,7 +399,7 @@ class Work:
         if doubt is None:
             otherwise()
             return
-        self._unborn[key[1]] = doubt
+        self._unborn[key] = doubt
         case, outcome = doubt
         _LOG.info("%s: the call that removed it failed, but it is gone", case)
         self._domains.pop(key, None)
@@ -365,8 +407,8 @@ class Work:
 
     def _create(self, key: _Key, case: Case, outcome: Outcome, tries: _Tries) -> None:
         """Create a domain anew, and report that or schedule a retry. Runs on an action thread."""
-        again = create_anew(case, replace(outcome, error=None, config=None), self._host, outcome.error)
-        self._later(lambda: self._unborn.pop(key[1], None))
+        dumped = case.so_far or case.outcome()
+        again = create_anew(case, replace(outcome, error=dumped.error, config=None), self._host, outcome.error)
         self._finish(key, case, again, tries)
 
     def _finish(self, key: _Key, case: Case, outcome: Outcome, tries: _Tries) -> None:
@@ -375,23 +417,31 @@ class Work:
         if outcome.config is None or error is None:
             if restarted is not None:
                 _LOG.info("%s: restarted as domain %d", case, restarted.domid)
-            self._later(lambda: self._done(key, outcome))
-            self._tell(outcome)
+            self._conclude(key, outcome)
         elif passes(error):
             again = replace(tries, stumbled=tries.stumbled + 1)
-            self._later(lambda: self._try_again(key, case, outcome, again, self._apart(again.stumbled)))
+            self._fail(key, case, outcome, again, lambda: self._apart(again.stumbled))
         elif may_pass(error) and tries.failed + 1 < _TRIES:
             again = replace(tries, failed=tries.failed + 1)
-            self._later(lambda: self._try_again(key, case, outcome, again, self._brake.delay(again.failed)))
+            self._fail(key, case, outcome, again, lambda: self._brake.delay(again.failed))
         else:
             _LOG.error("%s: is not restarted: %s", case, error)
-            self._later(lambda: self._done(key, outcome))
-            self._tell(outcome)
+            self._conclude(key, outcome)
+
+    def _conclude(self, key: _Key, outcome: Outcome) -> None:
+        self._unborn.pop(key, None)
+        self._later(key, lambda: self._done(key, outcome))
+        self._tell(outcome)
+
+    def _fail(self, key: _Key, case: Case, outcome: Outcome, tries: _Tries, delay: Callable[[], float]) -> None:
+        self._unborn[key] = case, outcome
+        self._later(key, lambda: self._try_again(key, case, outcome, tries, delay()))
 
     def _try_again(self, key: _Key, case: Case, outcome: Outcome, tries: _Tries, delay: float) -> None:
         _LOG.warning("%s: cannot be created, tried again in %g s: %s", case, delay, outcome.error)
-        self._unborn[key[1]] = (case, outcome)
-        self._schedule(delay, lambda: self._act(key, lambda: self._create(key, case, outcome, tries)))
+        self._doubts.pop(key, None)  # it is gone
+        again = self._about(key, lambda: self._act(key, lambda: self._create(key, case, outcome, tries)))
+        self._schedule(delay, again)
 
     def _apart(self, stumbles: int) -> float:
         """Return how long to wait after so many errors in a row."""
@@ -429,9 +479,14 @@ class Work:
         domain = self._domains.get(key)
         if domain is None:
             return
-        domain.phase, domain.end, domain.judged = phase, None, False
+        end, missed = domain.end, domain.missed
+        if phase is _Phase.LEFT and domain.ran:  # someone has let it run again meanwhile
+            phase, domain.started = _Phase.RUNS, None
+        awaits_event = phase is _Phase.LEFT and not isinstance(missed, DomainShutdown)
+        domain.found = end if awaits_event and isinstance(end, DomainInfo) else None
+        domain.phase, domain.end, domain.missed = phase, None, None
+        domain.judged = domain.ran = False
         domain.stumbles = domain.failures = 0
-        missed, domain.missed = domain.missed, None
         if phase is _Phase.RUNS and missed is not None:
             self._ended(key, missed)
 
@@ -440,9 +495,21 @@ class Work:
     def _schedule(self, delay: float, what: Callable[[], object]) -> None:
         heapq.heappush(self._due, (time.monotonic() + delay, next(self._number), what))
 
-    def _later(self, what: Callable[[], object]) -> None:
-        """Make the thread of `run` call a function. Any thread may call this."""
-        self._inbox.put(what)
+    def _later(self, key: _Key, what: Callable[[], object]) -> None:
+        """Make the thread of `run` call a function that is about a domain. Any thread may call this."""
+        self._inbox.put(self._about(key, what))
+
+    def _about(self, key: _Key, what: Callable[[], object]) -> Callable[[], None]:
+        """Return a function whose exceptions affect only one domain."""
+        return partial(self._shielded, key, what)
+
+    def _shielded(self, key: _Key, what: Callable[[], object]) -> None:
+        try:
+            what()
+        except HostClosed:
+            raise
+        except Exception as error:  # noqa: BLE001 (it is logged and told)
+            self._give_up(key, self._domains.get(key), error)
 
     def _act(self, key: _Key, what: Callable[[], object], *, dumps: bool = False) -> None:
         """Make an action thread call a function. Exceptions that it raises affect only this domain."""
@@ -452,7 +519,7 @@ class Work:
                 what()
             except BaseException as anything:  # noqa: BLE001 (it is logged, and affects only this domain)
                 error = anything  # Python deletes `anything` at the end of this block
-                self._later(lambda: self._stumble(key, error))
+                self._later(key, lambda: self._stumble(key, error))
 
         if self._ending:
             return
@@ -460,7 +527,7 @@ class Work:
             submitted(self._dumpers if dumps else self._actors, act, OperationFailed, NO_THREAD)
         except OperationFailed as error:
             _LOG.warning("domain %d: tried again in %g s: %s", key[0], _MOST_APART / 10, error)
-            self._schedule(_MOST_APART / 10, lambda: self._act(key, what, dumps=dumps))
+            self._schedule(_MOST_APART / 10, self._about(key, lambda: self._act(key, what, dumps=dumps)))
 
     def _stumble(self, key: _Key, error: BaseException) -> None:
         """Retry later after an error that may pass; after any other, or too many, leave the domain as it is."""
@@ -472,7 +539,7 @@ class Work:
         delay = self._apart(domain.stumbles)
         _LOG.warning("domain %d: tried again in %g s: %s", key[0], delay, error)
         domain.phase = _Phase.WAITS
-        self._schedule(delay, lambda: self._resume(key))
+        self._schedule(delay, self._about(key, lambda: self._resume(key)))
 
     def _is_tried_again(self, domain: _Domain, error: BaseException) -> bool:
         if passes(error):
@@ -484,11 +551,13 @@ class Work:
         # For pyxen's own errors, the message is enough.
         trace = None if isinstance(error, Error) else error
         _LOG.error("domain %d: left as it is: %s", key[0], error, exc_info=trace)
-        doubt = self._doubts.get(key)
+        doubt, unborn = self._doubts.get(key), self._unborn.pop(key, None)
         end = None if domain is None else domain.end
         self._leave_be(key)
         if doubt is not None:
             self._tell(doubt[1])
+        elif unborn is not None:
+            self._tell(replace(unborn[1], error=error) if isinstance(error, Exception) else unborn[1])
         elif end is not None and isinstance(error, Exception):
             self._tell(not_studied(end, error))
 
@@ -498,7 +567,9 @@ class Work:
             return
         try:
             check_answer(self._on_outcome(outcome), "on_outcome", "supervise")
-        except BaseException:  # noqa: BLE001 (the callback's error must not stop the supervisor)
+        except BaseException as error:  # the callback's error must not stop the supervisor
+            if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
+                raise  # a real Ctrl-C, which only the main thread gets
             _LOG.exception("%s: on_outcome failed", printable(outcome.name))
 
 

@@ -126,7 +126,7 @@ class FakeBackend(Backend):
 
     def list(self) -> list[DomainInfo]:
         self.called()
-        return self.infos
+        return [*self.infos]
 
     def orphans(self) -> tuple[DomainRef, ...]:
         self.called()

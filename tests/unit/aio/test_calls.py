@@ -558,7 +558,7 @@ def test_a_log_handler_that_raises_when_something_cannot_be_undone(
     assert {type(error) for error in raised} == {SystemExit}
 
 
-@pytest.mark.parametrize("end", [KeyboardInterrupt, GeneratorExit])
+@pytest.mark.parametrize("end", [KeyboardInterrupt, GeneratorExit, SystemExit, ArithmeticError])
 def test_a_call_that_is_left_without_a_turn(backend: FakeBackend, on_host: OnHost, end: type[BaseException]) -> None:
     """Ctrl-C on a loop that does not turn it into a cancel, or the end of the loop."""
 
@@ -575,7 +575,7 @@ def test_a_call_that_is_left_without_a_turn(backend: FakeBackend, on_host: OnHos
     on_host(main)
 
 
-@pytest.mark.parametrize("end", [KeyboardInterrupt, GeneratorExit])
+@pytest.mark.parametrize("end", [KeyboardInterrupt, GeneratorExit, SystemExit, ArithmeticError])
 def test_an_operation_that_is_left_without_a_turn(
     backend: FakeBackend, on_host: OnHost, end: type[BaseException]
 ) -> None:

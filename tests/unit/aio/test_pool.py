@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import pyxen
-from pyxen import Disk, DomainConfig, DomainExists, InvalidState, Operation
+from pyxen import Disk, DomainConfig, DomainExists, InvalidState, Operation, OperationCancelled
 from pyxen.testing import FakeHost
 from tests.backends.support import SECONDS, wait_until
 
@@ -140,3 +140,18 @@ def test_what_is_made_when_its_task_is_cancelled_leaves_no_files(base: Path, end
 
     asyncio.run(main())
     assert list(base.parent.glob("*.qcow2")) == []
+
+
+def test_clones_that_were_begun_are_undone_before_the_host_is_closed(tmp_path: Path) -> None:
+    saved = f"{tmp_path}/saved"
+
+    async def main(fake: FakeHost) -> None:
+        async with fake.aio() as xen:
+            cloning = xen.begin.clone(saved, 100)
+            wait_until(lambda: len(names(fake)) > 3)
+        assert isinstance(cloning.exception(0), OperationCancelled)
+        assert names(fake) == set()
+
+    with FakeHost() as fake:
+        fake.create(WEB.replace(memory=2)).save(saved)
+        asyncio.run(main(fake))

@@ -13,7 +13,7 @@ from typing import Any, Final
 import pytest
 
 import pyxen.aio
-from pyxen import HostClosed
+from pyxen import HostClosed, OperationTimeout
 from pyxen.testing import FakeHost
 from tests.forks import told_by_a_child
 from tests.unit.aio.fakehost import run, turns, until
@@ -295,3 +295,54 @@ def test_in_the_child_of_a_fork(kind: str, begun: bool) -> None:
 
 async def _next(reader: AsyncIterator[object]) -> object:
     return await anext(reader)
+
+
+@each_kind
+def test_a_time_that_is_up_in_the_clean_up_of_a_cancelled_task(kind: str) -> None:
+    """It is no cancel: Python 3.11 takes what `asyncio.timeout` does there for one."""
+
+    async def main(beginning: Beginning) -> None:
+        beginning.go_on.set()
+        async with beginning.reader() as reader:
+            while await reader.get(0.05) is not None:
+                pass
+
+            async def work() -> list[object]:
+                try:
+                    await asyncio.sleep(3600)
+                except asyncio.CancelledError:
+                    return [await reader.get(0.01), await reader.get(0)]
+                return []
+
+            task = asyncio.create_task(work())
+            await turns()
+            task.cancel()
+            assert await task == [None, None]
+
+    beginning(main, kind)
+
+
+@pytest.mark.parametrize("kind", ["qmp", "xenstore"])
+def test_the_deadline_of_a_loop_in_the_clean_up_of_a_cancelled_task(kind: str) -> None:
+    async def main(xen: pyxen.aio.Host, web: pyxen.aio.Domain) -> None:
+        reader: Reader = web.qmp.events(timeout=0.05) if kind == "qmp" else xen.xenstore.watch("/tool/a", timeout=0.05)
+
+        async def work() -> None:
+            try:
+                await asyncio.sleep(3600)
+            except asyncio.CancelledError:
+                await _all(reader)
+
+        task = asyncio.create_task(work())
+        await turns()
+        task.cancel()
+        with pytest.raises(OperationTimeout):
+            await task
+        await reader.close()
+
+    async def within() -> None:
+        with FakeHost() as fake:
+            async with fake.aio() as host:
+                await main(host, await host.create(config(type="hvm")))
+
+    run(within())

@@ -18,6 +18,7 @@ from pyxen import (
     NodeChange,
     NodeNotFound,
     NodePermissions,
+    OperationFailed,
     OperationTimeout,
     XenstoreConflict,
     XenstoreTransaction,
@@ -109,7 +110,7 @@ def test_a_transaction_of_a_task_that_is_cancelled() -> None:
         with pytest.raises(asyncio.CancelledError):
             await task
         await until(ended.is_set)
-        await until(lambda: not xen._calls._stepping)
+        await until(lambda: not xen._calls._changes)
         assert not await xen.xenstore.exists(TOP)
         assert len(calls) == 1
 
@@ -163,7 +164,7 @@ def test_a_commit_that_has_begun_ends_before_the_cancelled_task(
         assert await xen.xenstore.exists(TOP) == patient
         assert ("may still be made" in caplog.text) != patient
         go_on.set()
-        await until(lambda: not xen._calls._stepping)
+        await until(lambda: not xen._calls._changes)
         assert await xen.xenstore.exists(TOP)
 
     on_fake(main)
@@ -204,7 +205,7 @@ def test_a_second_cancel_does_not_wait_for_a_transaction(monkeypatch: pytest.Mon
         with pytest.raises(asyncio.CancelledError):
             await task
         go_on.set()
-        await until(lambda: not xen._calls._stepping)
+        await until(lambda: not xen._calls._changes)
         assert await xen.xenstore.exists(TOP)
 
     on_fake(main)
@@ -226,6 +227,49 @@ def test_slow_transactions_hold_up_nothing_else() -> None:
         finally:
             go_on.set()
         await asyncio.gather(*slow)
+
+    on_fake(main)
+
+
+def test_some_functions_of_transactions_run_at_once() -> None:
+    async def main(xen: pyxen.aio.Host, _: FakeHost) -> None:
+        inside, most, gate = 0, 0, threading.Lock()
+        everybody = threading.Barrier(_calls._STEPPING)
+
+        def look(_: XenstoreTransaction) -> None:
+            nonlocal inside, most
+            with gate:
+                inside += 1
+                most = max(most, inside)
+            everybody.wait(30)
+            with gate:
+                inside -= 1
+
+        await asyncio.gather(*(xen.xenstore.transaction(look) for _ in range(5 * _calls._STEPPING)))
+        assert most <= _calls._STEPPING
+        await until(lambda: not any(thread.name == "pyxen-aio-change" for thread in threading.enumerate()))
+
+    on_fake(main)
+
+
+def test_no_thread_for_a_transaction(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is changed, and the next one has a thread again."""
+
+    async def main(xen: pyxen.aio.Host, _: FakeHost) -> None:
+        start = threading.Thread.start
+
+        def refused(thread: threading.Thread) -> None:
+            if thread.name == "pyxen-aio-change":
+                raise RuntimeError("can't start new thread")
+            start(thread)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", refused)
+            for _try in range(2 * _calls._STEPPING):
+                with pytest.raises(OperationFailed, match=r"cannot start a thread: .* raise its limits"):
+                    await xen.xenstore.transaction(lambda nodes: nodes.write(TOP, "1"))
+        assert not await xen.xenstore.exists(TOP)
+        assert await xen.xenstore.transaction(lambda nodes: nodes.exists(TOP)) is False
 
     on_fake(main)
 

@@ -170,7 +170,7 @@ def test_a_signal_cancels_and_is_said(
     terminal: Callable[..., Terminal], tmp_path: Path, number: signal.Signals
 ) -> None:
     shell = terminal("save", "web1", str(tmp_path / "web1.save"), time="real")  # its guest hangs
-    shell.read_until("save web1")
+    shell.read_until("0:00:01")  # the bar is there before the save has begun
     shell.process.send_signal(number)
     assert shell.end() == "web1 status: 130"
     assert "interrupted: what had begun was cancelled and undone" in shell.shown

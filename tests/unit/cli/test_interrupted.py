@@ -14,7 +14,17 @@ from typer.testing import CliRunner, Result
 
 import pyxen.cli.create
 import pyxen.cli.viewer
-from pyxen import ConsoleStream, Host, OperationCancelled
+import pyxen.operation
+from pyxen import (
+    ConsoleStream,
+    DomainNotFound,
+    DomainState,
+    Error,
+    Host,
+    InvalidState,
+    OperationCancelled,
+    OperationFailed,
+)
 from pyxen.cli.app import app
 from pyxen.operation import Operation
 from pyxen.testing import FakeHost
@@ -75,6 +85,106 @@ def test_guests_that_were_asked_stay_asked(host: FakeHost, number: signal.Signal
     assert result.exit_code == 130
     assert result.stderr == "error: interrupted: web1 (domid 1) was asked, and may still shut down\n"
     assert is_asked(host)()
+
+
+def other(host: FakeHost) -> FakeHost:
+    """Create web2 beside web1, which answers, and wait until it has booted."""
+    host.create(WEB.replace(name="web2", disks=[], vifs=[]))
+    until(lambda: host.guest("web2").booted, "web2 has not booted")
+    return host
+
+
+def test_who_was_refused_was_not_asked(host: FakeHost) -> None:
+    result = interrupted("shutdown", "--wait", "0", "web1", when=is_asked(host))
+    refused, said = result.stderr.splitlines()
+    assert "dom0" in refused
+    assert said == "error: interrupted: web1 (domid 1) was asked, and may still shut down"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ([], "web2 (domid 2), web1 (domid 1) were asked, and may still shut down"),
+        (["--wait"], "web1 (domid 1) was asked, and may still shut down"),
+    ],
+)
+def test_who_has_done_it_is_told_from_who_was_only_asked(host: FakeHost, options: list[str], said: str) -> None:
+    other(host)
+
+    def both() -> bool:
+        ended = all(info.name != "web2" or info.state is DomainState.SHUTDOWN for info in host.list())
+        return ended and is_asked(host)()
+
+    result = interrupted("shutdown", *options, "web2", "web1", when=both)
+    assert (result.exit_code, result.stderr) == (130, f"error: interrupted: {said}\n")
+
+
+def test_what_became_of_those_that_were_not_waited_for_yet(host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    other(host)
+    ends: dict[str, Error | None] = {"web1": None, "web2": InvalidState("it is busy")}
+
+    def begin(self: Any, **_options: Any) -> Any:
+        operation = Interrupted("shutdown")
+        operation.carried_by(lambda one: one.set_exception(OperationCancelled("cancelled")), threading.Thread())
+        error = ends[host.domains[self._ref.domid].name or ""]
+        if error is not None:
+            operation.set_exception(error)
+        return operation
+
+    monkeypatch.setattr(type(host.domains["web1"].begin), "shutdown", begin)
+    result = CliRunner().invoke(app, ["shutdown", "web1", "web2"])
+    assert result.stderr.splitlines() == [
+        "error: it is busy",
+        "error: interrupted: web1 (domid 1) was asked, and may still shut down",
+    ]
+
+
+def test_a_second_ctrl_c_does_not_hide_who_was_asked(host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(type(host.domains["web1"].begin), "shutdown", lambda *_args, **_options: hanging("shutdown"))
+    result = CliRunner().invoke(app, ["shutdown", "web1"])
+    assert result.exit_code == 130
+    assert result.stderr == "error: interrupted: web1 (domid 1) was asked, and may still shut down\n"
+
+
+def hanging(verb: str) -> Operation[Any]:
+    """Return an operation that does not end when it is cancelled, and for which Ctrl-C ends each wait."""
+
+    def wait(_timeout: float | None = None) -> Any:
+        raise KeyboardInterrupt
+
+    operation = Operation[Any](verb)
+    operation.carried_by(lambda _: None, threading.Thread())
+    operation.__dict__.update(result=wait, exception=wait)
+    return operation
+
+
+FAILS = OperationFailed("the guest could not be resumed: it stays suspended")
+
+
+@pytest.mark.parametrize(
+    ("end", "said"),
+    [
+        (None, "suspend was cancelled, and it is not known whether it is undone"),
+        (FAILS, "the guest could not be resumed: it stays suspended"),
+        (OperationCancelled("cancelled"), "what had begun was cancelled and undone"),
+        ("done", "it was done just before, and stays"),
+        ("not begun", "it had not begun"),
+    ],
+)
+def test_ctrl_c_while_it_begins(host: FakeHost, monkeypatch: pytest.MonkeyPatch, end: Any, said: str) -> None:
+    def begin(*_arguments: Any, **_options: Any) -> Any:
+        if end is None:
+            hanging("suspend")
+        elif end != "not begun":
+            operation = Operation[Any]("suspend")
+            operation.carried_by(lambda one: one.set_exception(end), threading.Thread())
+            if end == "done":
+                operation.set_result(None)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(type(host.domains["web1"].begin), "suspend", begin)
+    result = CliRunner().invoke(app, ["suspend", "web1"])
+    assert (result.exit_code, result.stderr) == (130, f"error: interrupted: {said}\n")
 
 
 def test_a_suspend_is_undone(host: FakeHost) -> None:
@@ -167,6 +277,38 @@ def test_a_create_whose_undoing_is_interrupted_may_stay(monkeypatch: pytest.Monk
     assert result.stderr.endswith("it was done just before, and may stay: its undoing was interrupted, too\n")
 
 
+@pytest.mark.usefixtures("host")
+def test_a_create_whose_domain_ended_by_itself_does_not_stay(monkeypatch: pytest.MonkeyPatch, config: Path) -> None:
+    real = Operation.wait
+
+    def wait(self: Operation[Any]) -> Any:
+        real(self)
+        raise KeyboardInterrupt
+
+    def gone(*_arguments: Any) -> None:
+        raise DomainNotFound("it has ended")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Operation, "wait", wait)
+        patch.setattr(pyxen.cli.create, "destroyed", gone)
+        result = CliRunner().invoke(app, ["create", str(config)])
+    assert (result.exit_code, result.stderr) == (130, f"error: {UNDONE}")
+
+
+def test_what_has_succeeded_when_its_bar_is_taken_away_stays(
+    host: FakeHost, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def finish(*arguments: Any, **options: Any) -> Any:
+        pyxen.operation.finish(*arguments, **options)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pyxen.cli.progress.finish", finish)
+    result = CliRunner().invoke(app, ["dump-core", "web1", str(tmp_path / "core")])
+    assert (result.exit_code, result.stderr) == (130, "error: interrupted: it was done just before, and stays\n")
+    assert (tmp_path / "core").exists()
+    assert "web1" in host.domains
+
+
 def test_what_was_done_before_the_host_is_closed_stays(host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
     real = Host.close
 
@@ -205,6 +347,9 @@ class Interrupted(Operation[Any]):
         if not self.done():
             raise KeyboardInterrupt
         return super().result(timeout)
+
+    def wait(self) -> Any:
+        return self.result()  # `finish` cancels it
 
 
 @pytest.mark.parametrize(

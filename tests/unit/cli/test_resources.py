@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from pyxen import CpuSet
+from pyxen import CpuSet, Scheduler
 from pyxen.testing import FakeHost
-from tests.unit.cli.conftest import Run
+from tests.unit.cli.conftest import WEB, Run
 
 Told = Callable[..., Any]
 Done = Callable[..., str]
@@ -275,3 +275,90 @@ def test_a_pool_that_cannot_be_made_is_refused_by_the_dry_run_too(
         assert (result.exit_code, result.stdout) in {(1, ""), (2, ""), (3, "")}
         assert said in result.stderr
     assert len(host.cpupools) == 1
+
+
+@pytest.fixture
+def pooled(host: FakeHost) -> FakeHost:
+    """The host with web1 in a pool whose scheduler is null, and an empty one whose scheduler is rtds."""
+    host.cpupools[0].remove_cpus("2-3")
+    host.cpupools.create("still", cpus="3", scheduler="null")
+    host.cpupools.create("real", cpus="2", scheduler="rtds")
+    host.domains["web1"].set_cpupool("still")
+    return host
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("-d web1", "the CPU pool of web1 (domid 1) has the scheduler null, which has no parameters of domains"),
+        ("-s -p still", "the CPU pool still has the scheduler null, which has no parameters of CPU pools"),
+        ("-s -p real", "the CPU pool real has the scheduler rtds, which has no parameters of CPU pools"),
+        ("-s -p 0", "the CPU pool Pool-0 has the scheduler credit2: use sched-credit2"),
+        ("-d 0", "the CPU pool of Domain-0 (domid 0) has the scheduler credit2: use sched-credit2"),
+    ],
+)
+@pytest.mark.usefixtures("pooled")
+def test_another_command_is_named_only_where_there_is_one(run: Run, arguments: str, said: str) -> None:
+    result = run("sched-credit", *arguments.split())
+    assert (result.exit_code, result.stderr) == (1, f"error: {said}\n")
+
+
+@pytest.mark.parametrize(
+    ("by_vcpu", "reads"), [([], 0), (["-v", "all"], 0), (["-v", "all"], 1)], ids=["domain", "vcpus", "second vcpu"]
+)
+def test_a_domain_that_is_moved_while_pools_are_shown(
+    pooled: FakeHost, told: Told, done: Done, monkeypatch: pytest.MonkeyPatch, by_vcpu: list[str], reads: int
+) -> None:
+    web = pooled.domains["web1"]
+    pooled.create(WEB.replace(name="web2", disks=[], vifs=[])).set_cpupool("real")
+    real = type(web).scheduler
+    seen: list[int | None] = []
+
+    def scheduler(self: Any, *, vcpu: int | None = None) -> Any:
+        if self.domid == web.domid:
+            if len(seen) == reads:
+                web.set_cpupool("still")
+            seen.append(vcpu)
+        return real(self, vcpu=vcpu)
+
+    for show in (told, done):
+        web.set_cpupool("real")
+        seen.clear()
+        with monkeypatch.context() as patch:
+            patch.setattr(type(web), "scheduler", scheduler)
+            shown = str(show("sched-rtds", *by_vcpu))
+        assert ("web1" in shown, "web2" in shown) == (False, True)
+
+
+def test_a_pool_that_is_destroyed_while_pools_are_shown(
+    pooled: FakeHost, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = pooled.cpupools.list()
+    pooled.cpupools["real"].destroy()
+    monkeypatch.setattr(type(pooled.cpupools), "list", lambda _: listed)
+    assert told("sched-rtds") == []
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        ["-p", "30000", "-b", "90000", "-e", "0"],
+        ["-p", "5", "-b", "5", "-e", "0"],
+    ],
+)
+def test_no_vcpu_is_set_if_a_share_does_not_fit(real: FakeHost, run: Run, second: list[str]) -> None:
+    web = real.domains["web1"]
+    before = [web.scheduler(vcpu=number) for number in (0, 1)]
+    result = run("sched-rtds", "-d", "web1", *FIRST, "-v", "1", *second)
+    assert (result.exit_code, "vCPU 1: " in result.stderr) == (1, True), result.stderr
+    assert [web.scheduler(vcpu=number) for number in (0, 1)] == before
+
+
+def test_what_is_left_out_of_a_share_counts_when_it_is_checked(real: FakeHost, run: Run) -> None:
+    web = real.domains["web1"]
+    web.set_scheduler(Scheduler(period=50000), vcpu=0)
+    result = run("sched-rtds", "-d", "web1", "-v", "0", "-b", "40000", "-v", "1", "-b", "40000")
+    assert (result.exit_code, "vCPU 1: budget=40000 is longer than period=10000" in result.stderr) == (1, True)
+    assert web.scheduler(vcpu=0).budget == 4000
+    done = run("sched-rtds", "-d", "web1", "-v", "0", "-b", "5000", "-v", "0", "-b", "40000")  # the last one counts
+    assert (done.exit_code, web.scheduler(vcpu=0).budget) == (0, 40000)

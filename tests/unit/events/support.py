@@ -26,7 +26,18 @@ from pyxen.backends.xenlight.xenstore.watcher import Watcher
 from pyxen.readers.events import event_filter
 from tests.waiting import SECONDS, until
 
-__all__ = ["NOW", "Silent", "created", "read", "short", "tell_all", "told", "wait_until", "watchers_threads"]
+__all__ = [
+    "NOW",
+    "Silent",
+    "created",
+    "read",
+    "rest",
+    "short",
+    "tell_all",
+    "told",
+    "wait_until",
+    "watchers_threads",
+]
 
 
 NOW = datetime.now(UTC)
@@ -42,8 +53,17 @@ def tell_all(watcher: Watcher) -> None:
     read(watcher).close()
 
 
+def rest(watcher: Watcher, events: EventReader[Any]) -> list[str]:
+    """Return the events of all that has happened, in short, once the watcher has noticed it."""
+    tell_all(watcher)
+    return [short(event) for event in iter(lambda: events.get(0), None)]
+
+
 def told(events: EventReader[Any], count: int) -> list[str]:
-    """Return the next events, in short, and check that no more come."""
+    """Return the next events, in short, and check that no more come soon.
+
+    What it does not wait for may not be noticed yet: see `rest`.
+    """
     found = [events.get(SECONDS) for _ in range(count)]
     assert events.get(0.05) is None
     return [short(event) for event in found]

@@ -15,7 +15,7 @@ from pyxen.backends.xenlight.xenstore.connection import Verb
 from pyxen.backends.xenlight.xenstore.watch_hints import WatchHints
 from pyxen.backends.xenlight.xenstore.watcher import Watcher
 from pyxen.records.info import DomainState
-from tests.unit.events.support import read, short, tell_all, told, wait_until
+from tests.unit.events.support import read, rest, short, tell_all, told, wait_until
 from tests.unit.xenhost import XenHost
 from tests.waiting import SECONDS
 
@@ -45,7 +45,7 @@ def test_what_was_there_before_is_no_news(xen: XenHost, watcher: Watcher) -> Non
     xen.create(7, "web1")
     xen.shut_down(7, ShutdownReason.CRASH)
     with read(watcher) as events:
-        assert told(events, 0) == []
+        assert rest(watcher, events) == []
         xen.attach(7, "vif", 0)
         assert told(events, 1) == ["DeviceAdded 7 web1 vif0@0"]
         xen.destroy(7)
@@ -94,7 +94,7 @@ def test_a_guest_that_is_over_at_once(xen: XenHost, events: EventReader[Any]) ->
     assert told(events, 2) == ["DomainCreated 7 brief", "DomainShutdown 7 brief POWEROFF"]
 
 
-def test_a_domain_that_is_dying_is_gone(xen: XenHost, events: EventReader[Any]) -> None:
+def test_a_domain_that_is_dying_is_gone(xen: XenHost, watcher: Watcher, events: EventReader[Any]) -> None:
     xen.create(7, "web1")
     told(events, 2)
     xen.change(7, state=DomainState.DYING, reason=ShutdownReason.CRASH)
@@ -103,7 +103,7 @@ def test_a_domain_that_is_dying_is_gone(xen: XenHost, events: EventReader[Any]) 
     xen.server.fire("@releaseDomain")
     del xen.domains[7]
     xen.server.fire("@releaseDomain")
-    assert told(events, 0) == []
+    assert rest(watcher, events) == []
 
 
 def test_a_domid_that_is_reused(xen: XenHost, events: EventReader[Any]) -> None:
@@ -157,15 +157,15 @@ def test_a_domain_that_is_suspended_twice(xen: XenHost, watcher: Watcher, events
         xen.change(7, state=DomainState.RUNNING, reason=None)
 
 
-def test_a_soft_reset_is_no_second_domain(xen: XenHost, events: EventReader[Any]) -> None:
+def test_a_soft_reset_is_no_second_domain(xen: XenHost, watcher: Watcher, events: EventReader[Any]) -> None:
     xen.create(7, "web1")
     xen.shut_down(7, ShutdownReason.SOFT_RESET)
     assert told(events, 3)[-1] == "DomainShutdown 7 web1 SOFT_RESET"
     xen.release(7)
-    assert told(events, 0) == []
+    assert rest(watcher, events) == []
     xen.change(7, state=DomainState.RUNNING, reason=None)
     xen.introduce(7)
-    assert told(events, 0) == []
+    assert rest(watcher, events) == []
     xen.create(8, "web2")
     assert told(events, 2)[0] == "DomainCreated 8 web2"
 
@@ -218,7 +218,7 @@ def test_a_device_that_goes_while_it_is_looked_at(xen: XenHost, events: EventRea
 
 
 @pytest.mark.parametrize("first", ["aio:/a.iso", "/a.iso"])
-def test_media(xen: XenHost, events: EventReader[Any], first: str) -> None:
+def test_media(xen: XenHost, watcher: Watcher, events: EventReader[Any], first: str) -> None:
     xen.create(7, "web1")
     xen.attach(7, "vbd", 5632, medium=first)
     told(events, 3)
@@ -227,7 +227,7 @@ def test_media(xen: XenHost, events: EventReader[Any], first: str) -> None:
     assert told(events, 1) == ejected
     xen.insert(7, 5632, "/b.iso")  # xl cd-insert, of newer Xen in two steps
     xen.insert(7, 5632, "aio:/b.iso")
-    assert told(events, 0) == []
+    assert rest(watcher, events) == []
     xen.insert(7, 5632, "/c.iso")
     xen.insert(7, 5632, "aio:/c.iso")
     assert told(events, 1) == ejected
@@ -236,16 +236,16 @@ def test_media(xen: XenHost, events: EventReader[Any], first: str) -> None:
     xen.server.write("/local/domain/7/device/vbd/5632/eject", "")  # xl takes note of it
     xen.insert(7, 5632, "")
     xen.eject_in_guest(7, 5632)
-    assert told(events, 0) == []
+    assert rest(watcher, events) == []
 
 
-def test_a_guest_cannot_eject_what_is_none(xen: XenHost, events: EventReader[Any]) -> None:
+def test_a_guest_cannot_eject_what_is_none(xen: XenHost, watcher: Watcher, events: EventReader[Any]) -> None:
     xen.create(7, "web1")
     told(events, 2)
     xen.eject_in_guest(7, 99)
     xen.server.write("/local/domain/7/device/vbd/x/eject", "eject")
     xen.server.write("/local/domain/7/memory/target", "none")
-    assert told(events, 0) == []
+    assert rest(watcher, events) == []
     xen.set_target(7, 1)
     assert told(events, 1) == ["MemoryTargetChanged 7 web1 1"]
 

@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
-from pyxen import DomainInfo, Event, EventReader, HostClosed
+from pyxen import DomainInfo, Event, EventReader, HostClosed, OperationFailed, OperationTimeout
+from pyxen.backends.xenlight.xenstore import joining
 from pyxen.backends.xenlight.xenstore.watcher import Watcher
 from tests.forks import told_by_a_child
 from tests.unit.events.support import read, short, told, wait_until, watchers_threads
 from tests.unit.xenhost import XenHost
-from tests.waiting import join
+from tests.waiting import SECONDS, join
 
 
 def test_one_thread_and_one_connection_for_all(xen: XenHost, watcher: Watcher) -> None:
@@ -189,3 +190,49 @@ def test_nobody_waits_for_a_thread_that_ctrl_c_kept_from_starting(
     with pytest.raises(KeyboardInterrupt):
         read(watcher)
     read(watcher).close()
+
+
+# Whoever joins is not left waiting
+
+
+@pytest.mark.parametrize("error", [MemoryError("none left"), SystemExit(1), KeyError("broken")], ids=repr)
+def test_nobody_waits_for_a_thread_that_fails_as_he_joins(
+    xen: XenHost, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    def look() -> list[DomainInfo]:
+        raise error
+
+    monkeypatch.setattr(joining, "TO_JOIN", 10.0)
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+    watcher = Watcher(look, xen.connect)
+    with pytest.raises(OperationFailed, match=r"its thread has ended: .*: open the host again") as caught:
+        read(watcher)
+    assert caught.value.__cause__ is error
+    wait_until(lambda: not watchers_threads())
+    with pytest.raises(HostClosed):
+        read(watcher)
+    watcher.close()
+
+
+def test_nobody_waits_for_ever_for_a_callback_that_does_not_return(
+    xen: XenHost, watcher: Watcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    busy, go_on = threading.Event(), threading.Event()
+
+    def hang(_: Event) -> None:
+        busy.set()
+        go_on.wait(SECONDS)
+
+    leave = watcher.subscribe(hang, lambda: None)
+    try:
+        xen.rename(0, "dom0")
+        assert busy.wait(SECONDS)
+        monkeypatch.setattr(joining, "TO_JOIN", 0.05)
+        with pytest.raises(OperationTimeout, match="look for a callback that does not return"):
+            read(watcher)
+        monkeypatch.undo()
+    finally:
+        go_on.set()
+    leave()
+    read(watcher).close()
+    wait_until(lambda: xen.server.clients() == 0 and not watchers_threads())

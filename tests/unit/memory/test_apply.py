@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+import threading
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -13,18 +15,24 @@ from pyxen import (
     ApplyFailed,
     Disk,
     DomainConfig,
+    DomainExists,
     InvalidState,
+    Operation,
     OperationCancelled,
+    OperationFailed,
+    OperationTimeout,
     Scheduler,
     UsbCtrl,
     UsbDev,
     ValidationError,
     Vif,
     aio,
+    connect,
 )
 from pyxen.applying import plan_of
+from pyxen.backends.memory.backend import MemoryBackend
 from pyxen.testing import FakeHost
-from tests.waiting import until
+from tests.waiting import join, until
 
 UUID = "11111111-2222-3333-4444-555555555555"
 
@@ -188,6 +196,89 @@ def test_persistent() -> None:
         assert host.defined_config(made.domain.uuid) == wanted.replace(uuid=made.domain.uuid)
         (defined,) = host.defined()
         assert (defined.uuid, defined.domid) == (made.domain.uuid, made.domain.domid)
+
+
+def test_persistent_and_kept_before() -> None:
+    """A create gets the uuid under which its name is kept."""
+    with FakeHost() as host:
+        kept = host.define(HVM)
+        assert host.apply(HVM.replace(memory=16), persistent=True).domain.uuid == kept.uuid
+        assert [(one.uuid, one.domid is not None) for one in host.defined()] == [(kept.uuid, True)]
+        assert host.defined_config(kept.uuid).memory == 16
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_what_cannot_be_kept_is_refused_before_anything_is_done(dry_run: bool) -> None:
+    with FakeHost() as host:
+        host.define(HVM)
+        with pytest.raises(DomainExists, match="undefine that one"):
+            host.apply(HVM.replace(uuid=UUID), persistent=True, dry_run=dry_run)
+        assert list(host.guests) == []
+        running = host.create(HVM.replace(uuid=UUID))
+        with pytest.raises(DomainExists, match="undefine that one"):
+            host.apply(HVM.replace(memory=16), persistent=True, dry_run=dry_run)
+        assert running.config().memory == HVM.memory
+
+
+def test_what_was_created_and_cannot_be_kept_is_destroyed() -> None:
+    with FakeHost() as host:
+        host.fail("define", OperationFailed("the disk is full"))
+        with pytest.raises(OperationFailed, match="the disk is full"):
+            host.apply(HVM, persistent=True)
+        assert list(host.guests) == []
+
+
+def test_what_was_changed_and_cannot_be_kept_stays() -> None:
+    with FakeHost() as host:
+        domain = host.create(HVM)
+        host.fail("define", OperationFailed("the disk is full"))
+        with pytest.raises(ApplyFailed, match="the configuration could not be kept: the disk is full") as caught:
+            host.apply(HVM.replace(memory=16, maxmem=64), persistent=True)
+        assert ([step.verb for step in caught.value.done], caught.value.failed) == (["set_memory"], None)
+        assert domain.config().memory == 16
+
+
+@pytest.mark.parametrize("reason", ["cancelled", "timeout"])
+def test_a_create_that_is_stopped_before_it_is_kept_is_undone(monkeypatch: pytest.MonkeyPatch, reason: str) -> None:
+    with FakeHost() as host:
+        create = MemoryBackend.create
+
+        def created(backend: MemoryBackend, *arguments: Any, **options: Any) -> Operation[Any]:
+            made = create(backend, *arguments, **options)
+            made.result(60)
+            begun[0].stop(reason)
+            return made
+
+        monkeypatch.setattr(MemoryBackend, "create", created)
+        begun: list[Operation[Any]] = []
+        with host._backend.machine.lock:  # type: ignore[attr-defined]  # the create waits until it can be stopped
+            begun.append(host.begin.apply(HVM, persistent=True))
+        error = begun[0].exception(60)
+        assert isinstance(error, OperationCancelled if reason == "cancelled" else OperationTimeout)
+        assert list(host.guests) == []
+        assert not host.defined()
+
+
+def test_a_close_waits_for_an_apply(monkeypatch: pytest.MonkeyPatch) -> None:
+    with FakeHost() as host:
+        begun, go_on, define = threading.Event(), threading.Event(), MemoryBackend.define
+
+        def slow(backend: MemoryBackend, *arguments: Any, **options: Any) -> Any:
+            begun.set()
+            assert go_on.wait(60)
+            return define(backend, *arguments, **options)
+
+        monkeypatch.setattr(MemoryBackend, "define", slow)
+        other = connect(host.uri)
+        applying = other.begin.apply(HVM, persistent=True)
+        assert begun.wait(60)
+        closer = threading.Thread(target=other.close, daemon=True)
+        closer.start()
+        until(lambda: applying.stopped == "closed", "the close has not come")
+        go_on.set()
+        join(closer)
+        assert applying.result(0).created
+        assert len(host.defined()) == 1
 
 
 def test_a_swapped_vif_keeps_its_address() -> None:

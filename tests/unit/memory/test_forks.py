@@ -107,9 +107,9 @@ def test_readers_in_the_child_of_a_fork() -> None:
                 "log.close": log.close,
             }
             wanted = dict.fromkeys(refused, "HostClosed") | dict.fromkeys(closes, "None")
-            for name in ("_reading", "_writing", "_gate", "_mending"):
-                assert told_under([getattr(console, name)], refused | closes) == wanted, name
-            assert told_under([log._reading], refused | closes) == wanted
+            for lock in (console._reading._lock, console._writing, console._gate, console._mending):
+                assert told_under([lock], refused | closes) == wanted
+            assert told_under([log._reading._lock], refused | closes) == wanted
             console.write("x")  # the parent goes on, and nothing has woken it
             seen = b""
             while not seen.endswith(b"x"):

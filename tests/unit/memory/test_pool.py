@@ -19,6 +19,7 @@ from pyxen import (
     Disk,
     Domain,
     DomainConfig,
+    HostClosed,
     InvalidArgument,
     NotEnoughMemory,
     Operation,
@@ -32,6 +33,8 @@ from pyxen import (
 from pyxen._common.claims import Claim, Claims
 from pyxen._copies.copies import AT_ONCE
 from pyxen._copies.orphans import destroy_all
+from pyxen._copies.pool_keeper import Keeper
+from pyxen._lifetime import Lifetime
 from pyxen.backends.base import DomainRef
 from pyxen.backends.memory.backend import MemoryBackend
 from pyxen.testing import FakeHost
@@ -511,3 +514,82 @@ class Uses(RuleBasedStateMachine):
 
 TestUses = Uses.TestCase
 TestUses.settings = settings(max_examples=15, stateful_step_count=12, deadline=None)
+
+
+def slow_to_destroy(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Let undoing wait until the event that this returns is set."""
+    go_on, destroy = threading.Event(), MemoryBackend.destroy
+
+    def slow(backend: MemoryBackend, *arguments: Any, **options: Any) -> Operation[None]:
+        assert go_on.wait(SECONDS)
+        return destroy(backend, *arguments, **options)
+
+    monkeypatch.setattr(MemoryBackend, "destroy", slow)
+    return go_on
+
+
+def test_a_host_that_is_closed_waits_until_its_clones_are_undone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved = f"{tmp_path}/saved"
+    with FakeHost() as fake:
+        fake.create(WEB.replace(memory=2)).save(saved)
+        closed: list[str] = []
+        go_on = slow_to_destroy(monkeypatch)
+        other = pyxen.connect(fake.uri)
+        cloning = other.begin.clone(saved, 500)
+        wait_until(lambda: len(names(fake)) > 3)
+
+        def close() -> None:
+            other.close()
+            closed.append("closed")
+
+        closer = threading.Thread(target=close, daemon=True)
+        closer.start()
+        wait_until(lambda: cloning.stopped)
+        assert (cloning.stopped, closed) == ("closed", [])
+        go_on.set()
+        join(closer)
+        assert isinstance(cloning.exception(0), OperationCancelled)
+        assert names(fake) == set()
+
+
+def test_a_host_that_is_closed_while_a_pool_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether the closing sees the pool, or the pool the closing: it does not begin."""
+    opened: list[Any] = []
+
+    def add_late(lifetime: Lifetime, keeper: Keeper) -> None:
+        lifetime._keepers_end = True
+        add(lifetime, keeper)
+        opened.append(keeper)
+
+    add = Lifetime.add_pool
+    with FakeHost() as fake:
+        monkeypatch.setattr(Lifetime, "add_pool", add_late)
+        with pytest.raises(HostClosed):
+            fake.pool(WEB, size=1)
+        assert (opened, names(fake)) == ([], set())
+
+
+@pytest.mark.parametrize("verb", ["clone", "pool"])
+def test_a_function_for_guests_cannot_close_the_host(tmp_path: Path, verb: str) -> None:
+    """The close would wait for it."""
+    saved = f"{tmp_path}/saved"
+    errors: list[RuntimeError] = []
+
+    with FakeHost() as fake, pyxen.connect(fake.uri) as other:
+        fake.create(WEB).save(saved)
+
+        def change(config: DomainConfig) -> DomainConfig:
+            try:
+                other.close()
+            except RuntimeError as error:
+                errors.append(error)
+            return config
+
+        if verb == "clone":
+            assert len(other.clone(saved, 2, change=change)) == 2
+        else:
+            with other.pool(WEB, size=1, change=change) as pool:
+                pool.take("web1")
+        assert "cannot wait here" in str(errors[0])

@@ -16,6 +16,7 @@ from pyxen import (
     DomainShutdown,
     DomainState,
     Event,
+    EventsLost,
     Host,
     Operation,
     Outcome,
@@ -25,7 +26,18 @@ from pyxen import (
 from pyxen.errors import ConnectFailed
 from tests.unit.aio.fakehost import FakeBackend
 
-__all__ = ["BRAKE", "Told", "about", "begun", "destroyed_in_doubt", "end", "supervise", "wait_until"]
+__all__ = [
+    "BRAKE",
+    "Told",
+    "about",
+    "begun",
+    "destroyed_in_doubt",
+    "end",
+    "let_it_look",
+    "lost",
+    "supervise",
+    "wait_until",
+]
 
 BRAKE = Brake(first_delay=0, max_delay=0)
 
@@ -56,6 +68,26 @@ def end(backend: FakeBackend, domid: int, reason: ShutdownReason) -> Event:
     info = replace(backend.infos[index], state=DomainState.SHUTDOWN, shutdown_reason=reason)
     backend.infos[index] = info
     return DomainShutdown(**about(info), reason=reason)
+
+
+def lost() -> Event:
+    return EventsLost(time=datetime.now(UTC), count=None)
+
+
+def let_it_look(backend: FakeBackend) -> None:
+    """Let events be lost, and wait until the supervisor has looked which domains there are."""
+    looks, look = 0, type(backend).list
+
+    def counted() -> list[DomainInfo]:
+        nonlocal looks
+        infos = look(backend)
+        looks += 1
+        return infos
+
+    backend.list = counted  # type: ignore[method-assign]  # until it has been called
+    backend.tell(lost())
+    wait_until(lambda: looks)
+    del backend.list
 
 
 def begun(backend: FakeBackend, verb: str, count: int = 1) -> list[Operation[Any]]:

@@ -10,7 +10,8 @@ from uuid import UUID
 
 import pytest
 
-from pyxen import DomainConfig, OperationFailed
+from pyxen import DomainConfig, LockFailed, OperationFailed
+from pyxen.supervisor import work
 from pyxen.supervisor.core_dump import Dumper
 from pyxen.testing import FakeHost
 from tests.unit.supervisor.support import Told, supervise
@@ -100,3 +101,22 @@ def test_a_guest_is_restarted_whatever_its_core_dump_fails_of(tmp_path: Path, mo
         outcome = told.next()
     assert outcome.restarted is not None
     assert (outcome.core, str(outcome.error)) == (None, "broken")
+
+
+@pytest.mark.parametrize("is_dumped", [True, False])
+def test_a_domain_that_cannot_be_removed_yet_is_dumped_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_dumped: bool
+) -> None:
+    monkeypatch.setattr(work, "_LEAST_APART", 0.01)
+    told = Told()
+    with FakeHost() as fake, supervise(fake, told, dump_dir=str(tmp_path)):
+        domain = fake.create(CRASHES)
+        fake.fail("destroy", LockFailed("another has it"), times=4)
+        if not is_dumped:
+            fake.fail("core_dump", OperationFailed("no"), times=None)
+        fake.guest(domain).crash()
+        outcome = told.next()
+        assert [call.verb for call in fake.calls].count("core_dump") == 1
+    assert outcome.restarted is not None
+    assert (outcome.core, outcome.error is None) == ((str(tmp_path / "web1"), True) if is_dumped else (None, False))
+    assert is_dumped or "no" in str(outcome.error)

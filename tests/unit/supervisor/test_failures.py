@@ -5,7 +5,6 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -16,7 +15,6 @@ from pyxen import (
     DomainConfig,
     DomainExists,
     DomainState,
-    EventsLost,
     FileMissing,
     Host,
     InvalidArgument,
@@ -33,7 +31,16 @@ from pyxen.supervisor.core_dump import Dumper
 from pyxen.supervisor.watchers import is_here
 from pyxen.testing import FakeHost
 from tests.unit.aio.fakehost import FakeBackend
-from tests.unit.supervisor.support import Told, begun, destroyed_in_doubt, end, supervise, wait_until
+from tests.unit.supervisor.support import (
+    Told,
+    begun,
+    destroyed_in_doubt,
+    end,
+    let_it_look,
+    lost,
+    supervise,
+    wait_until,
+)
 
 WEB = DomainConfig("web1", type="pvh", kernel="/k", memory=16)
 FOR_GOOD = [OperationTimeout("the worker was killed"), OperationFailed("ERROR_FAIL"), RuntimeError("broken")]
@@ -436,20 +443,14 @@ def test_a_domain_that_was_left_runs_again_while_events_are_lost(
 ) -> None:
     caplog.set_level("INFO", "pyxen.supervisor")
     leave = ["me"]
-    backend.infos.append(replace(backend.infos[2], domid=5, uuid=uuid.UUID(int=5), name="web3"))
     with supervise(host, told, leave=lambda _: leave.pop() if leave else None):
         runs = backend.infos[1]
         backend.tell(end(backend, 3, ShutdownReason.CRASH))
         wait_until(lambda: "supervised by me" in caplog.text)
-        backend.tell(end(backend, 5, ShutdownReason.POWEROFF))
-        assert told.next().domid == 5  # so it has noted that it leaves the other
         ended, backend.infos[1] = backend.infos[1], runs
-        lost = EventsLost(time=datetime.now(UTC), count=None)
-        backend.tell(lost)
-        backend.tell(end(backend, 4, ShutdownReason.POWEROFF))
-        assert told.next().domid == 4  # so it has looked
+        let_it_look(backend)
         backend.infos[1] = replace(ended, shutdown_reason=ShutdownReason.POWEROFF)
-        backend.tell(lost)
+        backend.tell(lost())
         assert told.next().domid == 3
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -73,6 +76,17 @@ def test_what_it_is_by_default() -> None:
 def test_what_no_brake_can_be(name: str, value: float) -> None:
     with pytest.raises(InvalidArgument, match=name):
         Brake(**{name: value})
+
+
+@pytest.mark.parametrize("name", ["min_uptime", "first_delay", "max_delay"])
+@pytest.mark.parametrize(
+    "value", [1, Decimal("0.5"), Fraction(1, 4), 10**400], ids=["int", "Decimal", "Fraction", "huge"]
+)
+def test_any_number_is_kept_as_a_float(name: str, value: Any) -> None:
+    brake = Brake(**{name: value})
+    assert type(getattr(brake, name)) is float
+    assert getattr(brake, name) == (math.inf if value == 10**400 else value)
+    assert isinstance(brake.delay(brake.short_lives(3, 0.001)), float)
 
 
 # The names of preserved domains

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import itertools
+import threading
 import time
 from collections.abc import Iterator
 
 import pytest
 
+from pyxen import HostClosed, OperationFailed, OperationTimeout
+from pyxen.backends.xenlight.xenstore import joining
 from pyxen.backends.xenlight.xenstore import watches as watches_module
 from pyxen.backends.xenlight.xenstore.connection import Connection, Verb
 from pyxen.backends.xenlight.xenstore.watches import Watches
 from pyxen.records.xenstore import NodeChange
 from tests.unit.xenstored import Xenstored
-from tests.waiting import until
+from tests.waiting import SECONDS, until
 
 
 @pytest.fixture
@@ -72,3 +75,55 @@ def test_the_pace_is_quick_again_once_xenstored_answers(
         until(lambda: changes, "a change once xenstored no longer refuses")
         assert changes == [NodeChange("/a", "/a", lost=True)]
         changes.clear()
+
+
+# Whoever joins is not left waiting
+
+
+def nothing() -> None:
+    """Take note of the end."""
+
+
+@pytest.mark.parametrize("error", [MemoryError("none left"), SystemExit(1), KeyError("broken")], ids=repr)
+def test_nobody_waits_for_a_thread_that_fails_as_he_joins(
+    server: Xenstored, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    def connect() -> Connection:
+        raise error
+
+    monkeypatch.setattr(joining, "TO_JOIN", 10.0)
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+    watches = Watches(connect)
+    with pytest.raises(OperationFailed, match=r"its thread has ended: .*: open the host again") as caught:
+        watches.watch(["/a"], lambda _: None, nothing)
+    assert caught.value.__cause__ is error
+    thread = watches._thread
+    assert thread is not None
+    thread.join(SECONDS)
+    with pytest.raises(HostClosed):
+        watches.watch(["/a"], lambda _: None, nothing)
+    watches.close()
+    assert server.clients() == 0
+
+
+def test_nobody_waits_for_ever_for_a_callback_that_does_not_return(
+    server: Xenstored, watches: Watches, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    busy, go_on = threading.Event(), threading.Event()
+
+    def hang(_: NodeChange) -> None:
+        busy.set()
+        go_on.wait(SECONDS)
+
+    end = watches.watch(["/a"], hang, nothing)
+    try:
+        assert busy.wait(SECONDS)
+        monkeypatch.setattr(joining, "TO_JOIN", 0.05)
+        with pytest.raises(OperationTimeout, match="look for a callback that does not return"):
+            watches.watch(["/b"], lambda _: None, nothing)
+        monkeypatch.undo()
+    finally:
+        go_on.set()
+    end()
+    watches.watch(["/b"], lambda _: None, nothing)()
+    until(lambda: server.clients() == 0, "the end of the connection")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from typing import Generic, TypeVar
 
+from pyxen._asyncio import wake, woken
 from pyxen.readers._unread import Unread
 
 __all__ = ["Inbox", "Source"]
@@ -65,8 +67,16 @@ class Inbox(Generic[T]):
             self._queue.drop()
             self._wake()
 
-    async def take(self) -> T | None:
-        """Return the next item, or None if the queue has ended."""
+    async def take(self, seconds: float | None) -> T | None:
+        """Return the next item, or None if the queue has ended.
+
+        Args:
+            seconds: How long to wait; 0 only looks, and None waits for ever.
+
+        Raises:
+            TimeoutError: None arrived in time.
+        """
+        deadline = None if seconds is None else time.monotonic() + seconds
         while True:
             waiter = asyncio.get_running_loop().create_future()
             self._waiters.add(waiter)  # before looking, so that any later item wakes it
@@ -75,18 +85,16 @@ class Inbox(Generic[T]):
                 item = self._queue.take(0)
                 if item is not None or ended:
                     return item
-                await waiter
+                left = None if deadline is None else deadline - time.monotonic()
+                if left is not None and left <= 0:
+                    raise TimeoutError
+                await woken(waiter, left)
             finally:
                 self._waiters.discard(waiter)
 
     def _wake(self) -> None:
         for waiter in list(self._waiters):
             try:
-                waiter.get_loop().call_soon_threadsafe(_set, waiter)
+                waiter.get_loop().call_soon_threadsafe(wake, waiter)
             except RuntimeError:  # its loop is closed
                 self._waiters.discard(waiter)
-
-
-def _set(waiter: asyncio.Future[None]) -> None:
-    if not waiter.done():
-        waiter.set_result(None)

@@ -78,8 +78,7 @@ class Reader(Local, AsyncIterator[T_co]):
         """
         # A source that does not stop must not stop the loop. Whoever is cancelled here has taken nothing yet.
         await asyncio.sleep(0)
-        async with asyncio.timeout(seconds):
-            return await inbox.take()
+        return await inbox.take(seconds)
 
     async def _next_before(self, inbox: Inbox[T], deadline: Deadline) -> T | None:
         """Return the next item for a loop that has a deadline, or None if there will be none.

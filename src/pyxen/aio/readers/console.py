@@ -8,9 +8,11 @@ import os
 import threading
 import time
 from collections.abc import AsyncIterator
+from io import FileIO
 from types import TracebackType
 from typing import Final, Self
 
+from pyxen._asyncio import wake, woken
 from pyxen._common.shortage import shortage
 from pyxen._durations import timeout_of
 from pyxen._local import Local
@@ -18,7 +20,17 @@ from pyxen.aio._calls import Calls
 from pyxen.aio._lock import TaskLock
 from pyxen.backends.base import Backend, DomainRef
 from pyxen.errors import HostClosed, NotFound, OperationFailed, OperationTimeout
-from pyxen.readers._consoletext import GONE, LOOK, RETRY, ConsoleText, as_bytes, console_gone, receive, send
+from pyxen.readers._consoletext import (
+    GONE,
+    LOOK,
+    RETRY,
+    ConsoleText,
+    as_bytes,
+    console_gone,
+    receive,
+    send,
+    terminal_of,
+)
 from pyxen.records.endpoints import ConsoleType
 
 __all__ = ["ConsoleStream"]
@@ -35,7 +47,7 @@ class ConsoleStream(Local, AsyncIterator[str]):
     the deadline of the stream has passed. Lines are those of `pyxen.ConsoleStream`.
     """
 
-    _fd = -1
+    _console: FileIO | None = None
 
     def __init__(
         self,
@@ -57,22 +69,26 @@ class ConsoleStream(Local, AsyncIterator[str]):
         self._mending = TaskLock()
         self._times = 0
         """How often the console has been opened again."""
-        self._gate = threading.Lock()
-        """Held where the descriptor is used or replaced: another loop may be on another thread."""
+        self._gate = threading.RLock()
+        """Held where the console is used or replaced: another loop may be on another thread.
+
+        Reentrant: garbage collection may end a task that has the stream open, which closes it, on the thread that has
+        it. What is done with a console that is closed so has no effect, whatever has its descriptor by then.
+        """
         self._waiters: dict[asyncio.Future[None], int] = {}
         """What tasks wait for, each with a descriptor of its own, so that only its own loop watches and closes it."""
         self._closed = False
 
-    async def _opened(self) -> int:
-        return await self._calls.acquire(lambda: self._backend.console(self._ref, *self._which), give_back=os.close)
+    async def _opened(self) -> FileIO:
+        return await self._calls.acquire(
+            lambda: self._calls.file(self._backend.console(self._ref, *self._which)), give_back=FileIO.close
+        )
 
     async def _begin(self) -> None:
         async with self._opening:
             self._check_open()
-            if self._fd < 0:
-                fd = await self._opened()
-                os.set_blocking(fd, False)
-                self._replace(fd)
+            if self._console is None:
+                self._replace(await self._opened())
                 self._check_open()
 
     def __repr__(self) -> str:
@@ -88,7 +104,7 @@ class ConsoleStream(Local, AsyncIterator[str]):
         await self.close()
 
     def __del__(self) -> None:
-        if self._fd >= 0:  # no task can be waiting in it
+        if self._console is not None:  # no task can be waiting in it
             self._forget()
 
     async def __anext__(self) -> str:
@@ -106,7 +122,7 @@ class ConsoleStream(Local, AsyncIterator[str]):
         """The terminal on this host, e.g. ``/dev/pts/3``; None if the backend reaches the console in another way."""
         self._opening.check()
         with self._gate:
-            return None if self._fd < 0 or not os.isatty(self._fd) else os.ttyname(self._fd)
+            return None if self._console is None else terminal_of(self._console)
 
     async def get(self, timeout: float | None = None) -> str | None:
         """Return the next line, or None if no line is complete in time, or if the console has ended.
@@ -197,8 +213,7 @@ class ConsoleStream(Local, AsyncIterator[str]):
 
     def _send(self, rest: memoryview) -> int | None:
         with self._gate:
-            self._check_open()
-            return send(self._fd, rest)
+            return send(self._used(), rest)
 
     async def close(self) -> None:
         """Close the console, and wake everything that waits for it. Calling it again does nothing."""
@@ -206,31 +221,42 @@ class ConsoleStream(Local, AsyncIterator[str]):
             self._forget()
             return
         self._closed = True
-        self._replace(-1)
+        self._replace(None)
         async with self._opening, self._mending:  # what a task is about to get is given back, too
             pass
 
     def _forget(self) -> None:
         """Close it, when nobody can be waiting in it: in the child of a fork, what waits is the parent's."""
         self._closed = True
-        for fd in (self._fd, *self._waiters.values()):
+        console, self._console = self._console, None
+        if console is not None:
+            console.close()
+        while self._waiters:  # each is forgotten first: Ctrl-C may come after the close
+            _, fd = self._waiters.popitem()
             if fd >= 0:
                 os.close(fd)
-        self._fd, self._waiters = -1, {}
+
+    def _used(self) -> FileIO:
+        """Return the console. Hold the gate while it is used."""
+        console = self._console
+        if self._closed or console is None:
+            raise HostClosed("console_stream: this stream of a console was closed")
+        return console
 
     def _check_open(self) -> None:
         if self._closed:
             raise HostClosed("console_stream: this stream of a console was closed")
 
-    def _replace(self, fd: int) -> None:
-        """Close the descriptor and use another one, unless the stream is closed. Tasks that wait are woken."""
+    def _replace(self, console: FileIO | None) -> None:
+        """Close the console and use another one, unless the stream is closed. Tasks that wait are woken."""
         with self._gate:
-            old, self._fd = self._fd, -1 if self._closed else fd
-            for closed in {old, fd} - {-1, self._fd}:
-                os.close(closed)
+            old, self._console = self._console, None if self._closed else console
+            for each in (old, console):
+                if each is not None and each is not self._console:
+                    each.close()
         for waiter in list(self._waiters):
             with contextlib.suppress(RuntimeError):  # its loop is closed
-                waiter.get_loop().call_soon_threadsafe(_set, waiter)
+                waiter.get_loop().call_soon_threadsafe(wake, waiter)
 
     async def _line(self, until: float | None, *, look: bool = True) -> str | None:
         await self._begin()
@@ -251,10 +277,10 @@ class ConsoleStream(Local, AsyncIterator[str]):
         quiet = 0.0
         while True:
             with self._gate:
-                self._check_open()
+                console = self._used()
                 if self._text.ended:
                     return False
-                times, data = self._times, receive(self._fd)
+                times, data = self._times, receive(console)
             if data:
                 self._text.add(data)
                 return True
@@ -279,6 +305,7 @@ class ConsoleStream(Local, AsyncIterator[str]):
             hung_up: Whether it hung up.
         """
         async with self._mending:
+            self._check_open()
             try:
                 await self._calls.ask(lambda: self._backend.domain_info(self._ref))
                 if not hung_up:
@@ -291,10 +318,9 @@ class ConsoleStream(Local, AsyncIterator[str]):
                 self._text.hung_up(error)
         return True
 
-    def _use(self, fd: int) -> None:
-        """Use another descriptor of the console."""
-        os.set_blocking(fd, False)
-        self._replace(fd)
+    def _use(self, console: FileIO) -> None:
+        """Use what was opened again."""
+        self._replace(console)
         self._times += 1
         self._text.hung_up(None)
 
@@ -305,10 +331,8 @@ class ConsoleStream(Local, AsyncIterator[str]):
         own = self._joined(waiter) if ready else self._waiters.setdefault(waiter, -1)
         try:
             if own >= 0:
-                (loop.add_writer if write else loop.add_reader)(own, _set, waiter)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
-                    await waiter
+                (loop.add_writer if write else loop.add_reader)(own, wake, waiter)
+            await woken(waiter, seconds)
         finally:
             if self._waiters.pop(waiter, -1) >= 0 and not self._opening.inherited:
                 with contextlib.suppress(RuntimeError):  # the loop is closed
@@ -318,11 +342,11 @@ class ConsoleStream(Local, AsyncIterator[str]):
     def _joined(self, waiter: asyncio.Future[None]) -> int:
         """Record who waits for the descriptor, and return one for it."""
         with self._gate, shortage(OperationFailed, "console_stream: cannot wait"):
-            self._check_open()
-            own = self._waiters[waiter] = os.dup(self._fd)
+            console = self._used()
+            try:
+                own = os.dup(console.fileno())
+            except (OSError, ValueError):
+                self._check_open()  # garbage collection may have closed it
+                raise
+            self._waiters[waiter] = own
             return own
-
-
-def _set(waiter: asyncio.Future[None]) -> None:
-    if not waiter.done():
-        waiter.set_result(None)

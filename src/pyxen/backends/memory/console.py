@@ -72,7 +72,8 @@ class Console:
                 self.typed += data
                 self.write(data.replace(b"\r", b"\r\n"))
             with self._lock:
-                self._readers.remove(reader)
+                if reader in self._readers:  # else Ctrl-C has interrupted `open`
+                    self._readers.remove(reader)
 
 
 def _received(end: socket.socket) -> bytes:

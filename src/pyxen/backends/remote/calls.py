@@ -66,8 +66,8 @@ class Calls:
 
     def add(
         self, pending: Pending, message: Callable[[int], Call], stream: Callable[[int], Stream] | None = None
-    ) -> tuple[int, queue.SimpleQueue[Any]]:
-        """Send a call, and return its number, and where its answer comes.
+    ) -> queue.SimpleQueue[Any]:
+        """Send a call, note its number in it, and return where its answer comes.
 
         Raises:
             ConnectFailed: The link is lost.
@@ -77,17 +77,18 @@ class Calls:
         with self._lock:
             if self.lost is not None:
                 raise ConnectFailed(f"{pending.verb.name}: {self.lost}; connect again")
-            number = next(self._numbers)
+            number = pending.number = next(self._numbers)
             self._pending[number] = pending
             self._answers[number] = answers
             try:
                 if stream is not None:
                     pending.stream = stream(number)
             except BaseException:
-                del self._pending[number], self._answers[number]
+                self._pending.pop(number, None)
+                self._answers.pop(number, None)
                 raise
             self._link.send(message(number))
-        return number, answers
+        return answers
 
     def answered(self, number: int) -> None:
         """Expect no answer of a call any more."""

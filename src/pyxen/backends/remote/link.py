@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
+from pyxen._common.owner_thread import OwnerThread
 from pyxen._common.shield import logger
 from pyxen._common.shortage import shortage
 from pyxen.backends.remote.messages import BACKLOG, MOST_FRAME, Data, End, Pong
@@ -79,7 +80,7 @@ class Link:
         self._ended: str | None = None
         self._finishing = False
         self._buffer = bytearray()
-        self._threads: list[threading.Thread] = []
+        self._threads: list[OwnerThread] = []
         self.most_frame = MOST_FRAME
         """The most bytes of a message that comes."""
         self.slowest: int | None = None
@@ -140,14 +141,13 @@ class Link:
             self.end(reason)
             on_end(self._ended or reason)
 
-        threads = [
-            threading.Thread(target=self._write_all, name=f"{name}-writer", daemon=True),
-            threading.Thread(target=read, name=f"{name}-reader", daemon=True),
+        self._threads = [
+            OwnerThread(self._write_all, lambda: None, name=f"{name}-writer"),
+            OwnerThread(read, lambda: None, name=f"{name}-reader"),
         ]
-        for thread in threads:
+        for thread in self._threads:
             with shortage(ConnectFailed, "a link cannot begin"):
                 thread.start()
-            self._threads.append(thread)
 
     def send(self, message: Any) -> None:
         """Send a message. If the link has ended, this does nothing."""
@@ -214,7 +214,7 @@ class Link:
         """End the link, wait for its threads, and close the descriptors."""
         self.end("closed")
         for thread in self._threads:
-            if thread is not threading.current_thread():
+            if thread is not threading.current_thread() and not thread.drop():
                 thread.join()
         self.forked()
 

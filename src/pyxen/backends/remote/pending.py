@@ -39,6 +39,8 @@ class Pending:
     stream: Stream | None = None
     subscription: Subscription | None = None
     allow: Callable[[DomainConfig], bool | None] | None = None
+    number: int = 0
+    """The call's number, from before it is sent: whoever is interrupted while it is sent stops it. 0 if it has none."""
     refusal: BaseException | None = None
     """What `allow` has raised."""
     made: Any = None

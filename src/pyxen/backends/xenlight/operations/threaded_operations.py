@@ -7,20 +7,19 @@ scripts that the event loop runs for it.
 from __future__ import annotations
 
 import atexit
-import contextlib
 import os
 import threading
 import weakref
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
-from pyxen._common.joinable import JoinableThread
+from pyxen._common.own_thread import OwnThreads
 from pyxen._common.shortage import shortage
 from pyxen._common.still_open import still_open
 from pyxen.backends.xenlight.libxl.context import Context
 from pyxen.backends.xenlight.libxl.error_map import stopped
 from pyxen.backends.xenlight.libxl.event_loop import Script
-from pyxen.errors import HostClosed, OperationFailed
+from pyxen.errors import OperationFailed
 from pyxen.operation import Operation
 
 __all__ = ["ThreadedOperation", "ThreadedOperations"]
@@ -90,9 +89,10 @@ class ThreadedOperation:
             step.stop(operation.stopped)
 
     def end(self) -> None:
-        """Free the resources of the threaded operation, which is over."""
+        """Free the resources of the threaded operation, which is over. It may be called again."""
         with self._gate:
-            self._over = True
+            is_first, self._over = not self._over, True
+        if is_first:
             os.close(self.wake)
 
 
@@ -120,11 +120,7 @@ class ThreadedOperations:
 
     def __init__(self, context: Context, completer: object = None) -> None:
         self._context = context
-        self._completer = completer
-        self._gate = threading.RLock()  # reentrant: a signal handler may close the host, or begin an operation
-        self._running: dict[Operation[Any], threading.Thread] = {}
-        self._closed = False
-        self._process = os.getpid()
+        self._threads = OwnThreads(completer)
         _ALL.add(self)
 
     def run(self, operation: Operation[T], work: Callable[[ThreadedOperation], T]) -> Operation[T]:
@@ -132,71 +128,22 @@ class ThreadedOperations:
 
         Raises:
             HostClosed: The host was closed, or belongs to the parent of this process.
+            OperationFailed: No thread can be started.
         """
         threaded = ThreadedOperation(self._context, operation)
-        taken = threading.Lock()  # by the thread when it begins, or by who finds before that that it is not to begin
-        thread = JoinableThread(
-            target=self._run, args=[threaded, work, taken], name=f"pyxen-{operation.verb}", daemon=True
-        )
-        operation.carried_by(threaded.stop, thread, self._completer)
-        try:
-            if self._process != os.getpid():  # check first: a thread that the fork did not copy may hold the gate
-                message = f"{operation.verb}: the host was opened before a fork: open it again"
-                raise HostClosed(message)
-            with self._gate:
-                if self._is_closed():
-                    message = f"{operation.verb}: the host is closed, or was opened before a fork: open it again"
-                    raise HostClosed(message)
-                self._running[operation] = thread
-                with shortage(OperationFailed, f"{operation.verb}: cannot start a thread"):
-                    thread.start()
-                if self._is_closed():  # by a signal handler meanwhile, which could not wait for it
-                    operation.stop("closed")
-        except BaseException as error:
-            if taken.acquire(blocking=False):  # Ctrl-C, or the limit on threads is reached
-                self._running.pop(operation, None)
+
+        def carry_out() -> T:
+            try:
+                return work(threaded)
+            finally:
                 threaded.end()
-                operation.set_exception(error)
-            else:  # Ctrl-C: nobody gets the operation
-                operation.cancel()
-            raise
-        return operation
+
+        operation.add_done_callback(lambda _: threaded.end())  # its thread may never begin
+        return self._threads.carry_out(operation, carry_out, threaded.stop)
 
     def close(self) -> None:
         """Stop the running operations, and wait until they are undone. Calling it again does nothing."""
-        if self._process != os.getpid():
-            return
-        with self._gate:
-            self._closed = True
-            running = dict(self._running)
-        for operation in running:
-            operation.stop("closed")
-        for thread in running.values():
-            if thread is not threading.current_thread() and thread.ident is not None:  # a signal handler may be early
-                thread.join()
-
-    def _is_closed(self) -> bool:
-        return self._closed
-
-    def _run(self, threaded: ThreadedOperation, work: Callable[[ThreadedOperation], T], taken: threading.Lock) -> None:
-        if not taken.acquire(blocking=False):
-            return
-        operation = threaded.operation
-        result: T | None = None
-        error: BaseException | None = None
-        try:
-            result = work(threaded)
-        except BaseException as anything:  # noqa: BLE001 (the caller of `result` gets every error)
-            error = anything
-        threaded.end()
-        try:
-            if error is None:
-                operation.set_result(result)
-            else:
-                operation.set_exception(error)
-        finally:
-            with self._gate, contextlib.suppress(KeyError):
-                del self._running[operation]
+        self._threads.close()
 
 
 _ALL: Final[weakref.WeakSet[ThreadedOperations]] = weakref.WeakSet()

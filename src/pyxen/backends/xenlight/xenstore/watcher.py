@@ -17,6 +17,7 @@ from pyxen._common.shortage import shortage
 from pyxen.backends.xenlight.xenstore.connection import Connection
 from pyxen.backends.xenlight.xenstore.event_diff import EventDiff
 from pyxen.backends.xenlight.xenstore.gate import INTERRUPTS, Gate
+from pyxen.backends.xenlight.xenstore.joining import thread_failed, wait_joined
 from pyxen.backends.xenlight.xenstore.watch_hints import from_guest
 from pyxen.errors import ConnectFailed, HostClosed, OperationFailed
 from pyxen.events import Event
@@ -82,6 +83,8 @@ class Watcher:
         Raises:
             HostClosed: The host was closed, or belongs to the parent of this process.
             ConnectFailed: xenstore cannot be reached.
+            OperationTimeout: The thread is busy for too long.
+            OperationFailed: The thread cannot be started, or has failed.
         """
         self._check_open()  # check first: after a fork, a thread that was not copied may hold the gate
         subscriber = _Subscriber(on_event, on_end)
@@ -107,7 +110,7 @@ class Watcher:
                 self._joining.append(subscriber)
             self._rouse()
         try:
-            subscriber.joined.result()
+            wait_joined(subscriber.joined, "events")
         except BaseException:
             self._leave(subscriber)
             raise
@@ -182,6 +185,9 @@ class Watcher:
         except (ConnectFailed, OperationFailed) as error:
             self._break(error)
             subscriber.joined.set_exception(error)
+        except BaseException as error:  # the thread ends, and `_end` knows nothing of this subscriber
+            subscriber.joined.set_exception(thread_failed("events", error))
+            raise
         else:
             self._subscribers.append(subscriber)
             subscriber.joined.set_result(None)
@@ -278,6 +284,6 @@ class Watcher:
             if subscriber.listens:
                 shielded(subscriber.on_end)
         with self._gate.entered():
-            if self._wake >= 0:
-                os.close(self._wake)
-                self._wake = -1
+            wake, self._wake = self._wake, -1
+            if wake >= 0:
+                os.close(wake)

@@ -16,6 +16,7 @@ from pyxen._common.shortage import shortage
 from pyxen._common.xenstore import refused
 from pyxen.backends.xenlight.xenstore.connection import Connection, Request, Verb
 from pyxen.backends.xenlight.xenstore.gate import INTERRUPTS, Gate
+from pyxen.backends.xenlight.xenstore.joining import thread_failed, wait_joined
 from pyxen.errors import ConnectFailed, HostClosed, OperationFailed
 from pyxen.records.xenstore import NodeChange
 
@@ -86,6 +87,8 @@ class Watches:
             HostClosed: The host was closed, or belongs to the parent of this process.
             ConnectFailed: xenstore cannot be reached, or does not answer.
             XenstoreQuota: xenstore allows no more watches.
+            OperationTimeout: The thread is busy for too long.
+            OperationFailed: The thread cannot be started, or has failed.
         """
         self._check_open()  # check first: after a fork, a thread that was not copied may hold the gate
         with self._gate.entered() as interrupts:
@@ -102,7 +105,7 @@ class Watches:
         if here:  # in a callback, which cannot wait for its own thread
             return lambda: self._leave(watcher)
         try:
-            watcher.joined.result()  # the thread answers at once, or when xenstored has been silent for some seconds
+            wait_joined(watcher.joined, "xenstore.watch")
         except BaseException:
             self._leave(watcher)
             raise
@@ -204,6 +207,9 @@ class Watches:
                     self._refuse(each, error)
             except OperationFailed as error:
                 self._refuse(watcher, error)
+            except BaseException as error:  # the thread ends, and `_end` knows nothing of this watcher
+                self._refuse(watcher, thread_failed("xenstore.watch", error))
+                raise
             else:
                 self._watchers.append(watcher)
                 watcher.joined.set_result(None)
@@ -300,9 +306,9 @@ class Watches:
             if watcher.listens:
                 shielded(watcher.on_end)
         with self._gate.entered():
-            if self._wake >= 0:
-                os.close(self._wake)
-                self._wake = -1
+            wake, self._wake = self._wake, -1
+            if wake >= 0:
+                os.close(wake)
 
 
 def _readable(xenstore: Connection) -> bool:
