@@ -39,12 +39,18 @@ class _Tracer:
         self.done = False
 
     def run(self, call: Callable[[], T]) -> T:
+        return next(self._within(call))
+
+    def _within(self, call: Callable[[], T]) -> Iterator[T]:
+        # A generator has an exception state of its own. CPython may lose its place in that where a tracer raises at the
+        # end of an `except`: every later exception of this thread would have the one that was handled as its context.
         before = sys.gettrace()
         sys.settrace(self._trace)
         try:
-            return call()
+            found = call()
         finally:
             sys.settrace(before)
+        yield found
 
     def _trace(self, frame: FrameType, event: str, _: Any) -> Any:
         if self.done or not frame.f_code.co_filename.endswith(self._modules):

@@ -499,9 +499,9 @@ def finish(
             started.cancel()
             if is_second or not may_wait(started._run.completer):  # noqa: SLF001 (as above)
                 continue  # a second one has ended the wait for the undoing
-            if started.exception() is None and undo is not None:
+            if started.exception() is None and undo is not None and (made := started.result()) is not None:
                 with contextlib.suppress(DomainNotFound):  # the domain has ended by itself
-                    undo(started.result())
+                    undo(made)
         raise
 
 

@@ -96,7 +96,7 @@ class _Screen:
     """Shows what a console prints, on a thread.
 
     Attributes:
-        over: Readable when the console has ended.
+        over: Readable when the console has ended; -1 once it is freed.
         error: Why it ended; None if its domain is gone.
     """
 
@@ -106,6 +106,7 @@ class _Screen:
         self.error: Error | None = None
         self._console = console
         self._stdout = stdout
+        self._gate = threading.Lock()
         self._thread = threading.Thread(target=self._show, name="pyxen-terminal", daemon=True)
 
     def __enter__(self) -> None:
@@ -117,9 +118,11 @@ class _Screen:
         self._thread.join(_LAST_WORDS)  # a terminal that was stopped with Ctrl-S takes nothing
 
     def free(self) -> None:
-        """Free the descriptor, unless the thread still needs it."""
-        if not self._thread.is_alive():
-            os.close(self.over)
+        """Free the descriptor. The thread may go on: it does not tell the end then."""
+        with self._gate:
+            over, self.over = self.over, -1
+            if over >= 0:
+                os.close(over)
 
     def _show(self) -> None:
         try:
@@ -138,7 +141,9 @@ class _Screen:
         except OSError:
             pass  # the user's terminal has gone
         finally:
-            os.eventfd_write(self.over, 1)
+            with self._gate:
+                if self.over >= 0:
+                    os.eventfd_write(self.over, 1)
 
 
 def _type(console: ConsoleStream, keyboard: int, over: int, escape: bytes) -> bool:

@@ -118,36 +118,42 @@ def place(path: str) -> tuple[int, str]:
         ValueError: No file can have this path.
     """
     rest = deque(os.path.join(os.getcwd(), path).split("/"))
-    folder = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    folder = _Folder()
     name, links = "", 0
     try:
         while rest:
             name = rest.popleft()
             if name in {"", "."}:
                 continue
-            target = None if name == ".." else _link(folder, name)
+            target = None if name == ".." else _link(folder.fd, name)
             if target is not None:
                 links += 1
                 if links > _MOST_LINKS:
                     raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
                 rest.extendleft(reversed(target.split("/")))
                 if target.startswith("/"):
-                    folder = _enter(folder, "/")
+                    folder.enter("/")
             elif any(part not in {"", "."} for part in rest) or name == "..":
-                folder = _enter(folder, name)
+                folder.enter(name)
             else:
-                return folder, name
+                return folder.fd, name
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     except BaseException:
-        os.close(folder)
+        os.close(folder.fd)
         raise
 
 
-def _enter(folder: int, name: str) -> int:
-    """Open a subfolder, close its parent, and return the subfolder's descriptor. It need not be readable."""
-    entered = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
-    os.close(folder)
-    return entered
+class _Folder:
+    """The folder that a path has led to so far, at first the root. It need not be readable."""
+
+    def __init__(self) -> None:
+        self.fd = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def enter(self, name: str) -> None:
+        """Open a subfolder, and close its parent."""
+        entered = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self.fd)
+        parent, self.fd = self.fd, entered  # forgotten first: Ctrl-C may come after the close
+        os.close(parent)
 
 
 def _link(folder: int, name: str) -> str | None:

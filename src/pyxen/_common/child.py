@@ -83,6 +83,7 @@ class Child:
     def __init__(self, pid: int) -> None:
         self.pid = pid
         self._fd: int | None = None
+        self._over = False  # it is not waited for any more: its number may be that of another child
         with contextlib.suppress(OSError):  # it is gone already, or the kernel (before 5.3) has no pidfds
             self._fd = os.pidfd_open(pid)
         if self._fd is not None and not self._is_ours():
@@ -98,6 +99,8 @@ class Child:
         Args:
             with_children: If the child was killed, kill its children, too. It must lead its own session.
         """
+        if self._over:
+            return
         if self._fd is None:
             self._end_by_number()
             return
@@ -115,12 +118,14 @@ class Child:
         if self._fd is not None:
             return self._ended(timeout)
         try:
-            return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+            return self._over or os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
         except ChildProcessError:
             return True
 
     def status(self) -> int | None:
         """Wait for the child to end, and return its status, negative for a signal; None if someone else has had it."""
+        if self._over:
+            return None
         status = None
         with contextlib.suppress(ChildProcessError):  # someone else has waited for it
             if self._fd is None:
@@ -180,9 +185,10 @@ class Child:
     def _end_by_number(self) -> None:
         """Reap it by pid if it has ended, and kill nothing: the pid may have been reused."""
         with contextlib.suppress(ChildProcessError):
-            os.waitpid(self.pid, os.WNOHANG)
+            self._over = os.waitpid(self.pid, os.WNOHANG)[0] == self.pid
 
     def _close(self) -> None:
-        if self._fd is not None:
-            os.close(self._fd)
-            self._fd = None
+        self._over = True
+        fd, self._fd = self._fd, None  # forgotten first: Ctrl-C may come after the close
+        if fd is not None:
+            os.close(fd)

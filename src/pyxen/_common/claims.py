@@ -68,7 +68,8 @@ class Claims:
     def __init__(self, folder: str | None) -> None:
         self._parent = folder
         self._path: str | None = None
-        self._lock = -1
+        self._locks: list[int] = []
+        """The lock of the folder, while it is held: whoever takes it out of here releases it."""
         _OPEN.add(self)
 
     def add(self, claim: Claim) -> None:
@@ -106,17 +107,18 @@ class Claims:
         Raises:
             OperationFailed: None was removed.
         """
-        if self._path is None:
+        path = self._path
+        if path is None:
             return
-        dropped = self._path.removesuffix(_SUFFIX) + _DROPPED
+        dropped = path.removesuffix(_SUFFIX) + _DROPPED
         try:
-            os.rename(self._path, dropped)  # nobody takes it for claims any more
+            os.rename(path, dropped)  # nobody takes it for claims any more
         except FileNotFoundError:
             pass  # somebody has removed them
         except OSError as error:
             raise _not_dropped(error) from error
-        lock, self._lock, self._path = self._lock, -1, None  # first: Ctrl-C must not have it closed twice
-        unlock_file(lock)
+        self._path = None
+        self._release()
         _remove(dropped)
 
     def close(self) -> None:
@@ -130,10 +132,13 @@ class Claims:
 
     def forked(self) -> None:
         """Let go of the lock without releasing it, in the child of a fork: the claims belong to the parent."""
-        if self._lock >= 0:
-            unlock_file(self._lock)
-        self._lock, self._path, self._parent = -1, None, None
+        self._path = self._parent = None
         _OPEN.discard(self)
+        self._release()
+
+    def _release(self) -> None:
+        with contextlib.suppress(IndexError):  # another thread has taken it, or a call that Ctrl-C has interrupted
+            unlock_file(self._locks.pop())
 
     def _opened(self, parent: str) -> str:
         """Make the folder, and lock it."""
@@ -148,7 +153,7 @@ class Claims:
             if lock is None:  # another process that searches has locked it first; it may be stopped, and keep it
                 continue
             if os.fstat(lock).st_nlink:
-                self._lock = lock
+                self._locks.append(lock)
                 return path
             unlock_file(lock)  # the search was between the two calls
 

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from pyxen._common.child import Child, spawn
+from pyxen._common.owner_thread import OwnerThread
 from pyxen._common.shortage import shortage
 from pyxen.errors import Error
 
@@ -45,10 +46,9 @@ class PipedProgram:
             with shortage(no_pipes, f"cannot make the pipes to {command[0]}"):
                 self.read_fd, their_stdout = _pipe(ours, theirs)
                 their_stdin, self.write_fd = _pipe(theirs, ours)
-                with contextlib.ExitStack() as unread:
-                    errors, their_errors = _pipe(unread, theirs)
-                    self._errors = _LastWords(errors)
-                    unread.pop_all()  # its thread closes it
+                errors, their_errors = os.pipe()
+                theirs.callback(os.close, their_errors)
+                self._errors = _LastWords(errors)
             try:
                 self._child = Child(spawn(command, {0: their_stdin, 1: their_stdout, 2: their_errors}))
             except (OSError, ValueError):
@@ -77,7 +77,8 @@ class PipedProgram:
         if self._hung_up:
             return
         self._hung_up = True
-        for fd in (self.write_fd, self.read_fd):
+        read_fd, write_fd = self.detach()  # forgotten first: Ctrl-C may come after either close
+        for fd in (write_fd, read_fd):
             if fd >= 0:
                 os.close(fd)
         if self._child.ended(_TO_END):
@@ -115,7 +116,7 @@ class _LastWords:
 
     def __init__(self, fd: int) -> None:
         self._kept = b""
-        self._thread = threading.Thread(target=self._read, args=[fd], name="pyxen-peer-errors", daemon=True)
+        self._thread = OwnerThread(lambda: self._read(fd), lambda: os.close(fd), name="pyxen-peer-errors")
         self._thread.start()
 
     def text(self) -> str:

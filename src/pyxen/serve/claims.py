@@ -9,7 +9,7 @@ from typing import Final
 from uuid import UUID
 
 from pyxen._common.claims import Claim, ClaimSet
-from pyxen.errors import Error, InvalidArgument
+from pyxen.errors import Error, HostClosed, InvalidArgument
 
 __all__ = ["ServedClaims"]
 
@@ -28,28 +28,34 @@ class ServedClaims:
         self._opened = opened
         self._lock = threading.Lock()
         self._sets: dict[int, ClaimSet] = {}
+        self._closed = False
 
     def claims_open(self, number: int) -> None:
         """Open a set with a number of the caller's."""
         with self._lock:
+            if self._closed:  # it would never be released
+                raise HostClosed("claim: the link to the client has ended")
             if len(self._sets) >= _MOST:
                 raise InvalidArgument(f"{_MOST} pools and clones are being made: end one first", operation="claim")
             self._sets[number] = self._opened()
 
     def claims_add(self, claims: int, uuid: UUID, files: Sequence[str]) -> None:
-        self._of(claims).add(Claim(uuid, tuple(files)))
+        with self._lock:
+            self._of(claims).add(Claim(uuid, tuple(files)))
 
     def claims_drop(self, claims: int, uuid: UUID) -> None:
-        self._of(claims).drop(uuid)
+        with self._lock:
+            self._of(claims).drop(uuid)
 
     def claims_drop_all(self, claims: int) -> None:
-        self._of(claims).drop_all()
+        with self._lock:
+            self._of(claims).drop_all()
 
     def claims_close(self, claims: int) -> None:
-        found = self._of(claims)
         with self._lock:
-            self._sets.pop(claims, None)
-        found.close()
+            found = self._of(claims)
+            del self._sets[claims]  # one call gets it, of any that come at once
+            found.close()
 
     def has(self, number: int) -> bool:
         """Tell whether a set with that number is open."""
@@ -61,16 +67,15 @@ class ServedClaims:
             self.claims_close(number)
 
     def close(self) -> None:
-        """Release all."""
+        """Release all, and open none any more: a call may come late."""
         with self._lock:
-            found = list(self._sets.values())
-            self._sets.clear()
-        for claims in found:
-            claims.close()
+            self._closed = True
+            while self._sets:
+                self._sets.popitem()[1].close()
 
     def _of(self, number: int) -> ClaimSet:
-        with self._lock:
-            found = self._sets.get(number)
+        """Return a set, for a call that holds the lock: a set is used by one call at a time."""
+        found = self._sets.get(number)
         if found is None:
             raise InvalidArgument(f"there is no set of claims {number}", operation="claim")
         return found

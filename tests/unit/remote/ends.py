@@ -81,6 +81,7 @@ class Served:
         self.host.close()
         self.there.close()
         assert self.ended()
+        self.cut()
 
 
 class Relay:
@@ -94,9 +95,10 @@ class Relay:
         self._thread.start()
 
     def cut(self) -> None:
-        """Cut it, and return when it is cut."""
-        with contextlib.suppress(OSError):  # its end came first
-            os.write(self._stop, b"x")
+        """Cut it, and return when it is cut. Calling it again does nothing."""
+        stop, self._stop = self._stop, -1
+        if stop >= 0:
+            os.close(stop)  # its thread finds the end of what it waits for, too, and closes the rest
         self._thread.join(SECONDS)
         assert not self._thread.is_alive()
 
@@ -112,7 +114,7 @@ class Relay:
                     break
                 while data:
                     data = data[os.write(self._sink, data) :]
-        for fd in (self._source, self._sink, self._wake, self._stop):
+        for fd in (self._source, self._sink, self._wake):
             os.close(fd)
 
 

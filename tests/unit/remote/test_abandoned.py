@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ import pytest
 from pyxen import DomainConfig
 from pyxen.backends.memory import durations
 from pyxen.backends.remote import client as client_module
+from pyxen.backends.remote.link import Link
+from pyxen.backends.remote.messages import Call
 from pyxen.backends.remote.values import Codec
 from pyxen.errors import ConnectFailed, OperationCancelled
 from pyxen.operation import Operation, may_wait
@@ -55,6 +58,82 @@ def test_what_an_interrupted_call_has_opened_is_shut(
         until(lambda: opened(found, verb) == 1)
         found.client.ask(ends, **{number: kept})
         assert opened(found, verb) == 0
+
+
+def just_sent(patch: pytest.MonkeyPatch) -> None:
+    """Have Ctrl-C come when a call has just been sent, and nobody has its number."""
+    send = Link.send
+
+    def sent(link: Link, message: Any) -> None:
+        send(link, message)
+        if isinstance(message, Call):
+            raise KeyboardInterrupt
+
+    patch.setattr(Link, "send", sent)
+
+
+def not_carried(patch: pytest.MonkeyPatch) -> None:
+    """Have it come before the operation knows what carries it out."""
+    carried_by = Operation.carried_by
+
+    def interrupted(operation: Operation[Any], *by: Any) -> None:
+        if threading.current_thread() is threading.main_thread():  # the server is in this process, too
+            raise KeyboardInterrupt
+        carried_by(operation, *by)
+
+    patch.setattr(Operation, "carried_by", interrupted)
+
+
+def not_heard(patch: pytest.MonkeyPatch) -> None:
+    """Have it come before the answer is waited for."""
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    patch.setattr(client_module.Client, "_heard", interrupted)
+
+
+CALLS: dict[str, Callable[[Served], object]] = {
+    "begin": lambda found: found.client.begin("create", config=CONFIG, paused=False, autoballoon=None, timeout=None),
+    "create": lambda found: found.host.create(CONFIG),
+    "ask": lambda found: found.client.ask("claims_open"),
+    "subscribe": lambda found: found.host.events(),
+}
+
+
+@pytest.mark.parametrize(
+    ("call", "comes"),
+    [
+        *((call, comes) for call in CALLS for comes in (just_sent, not_heard)),
+        *((call, not_carried) for call in ("begin", "create")),
+    ],
+)
+def test_a_call_that_ctrl_c_interrupts_goes_on_nowhere(
+    monkeypatch: pytest.MonkeyPatch, call: str, comes: Callable[[pytest.MonkeyPatch], None]
+) -> None:
+    with served(f"memory:///gone-{call}-{comes.__name__}") as found:
+        server: Any = found.server
+        before = {info.uuid for info in found.there.list()}
+        taken: list[int] = []
+        begin = server._begin
+
+        def begins(message: Call) -> None:
+            begin(message)
+            taken.append(message.id)
+
+        monkeypatch.setattr(server, "_begin", begins)
+        with monkeypatch.context() as patch:
+            comes(patch)
+            with pytest.raises(KeyboardInterrupt):
+                CALLS[call](found)
+        until(lambda: bool(taken))
+        found.host.list()  # the link goes on, and what was sent before has arrived
+
+        def is_over() -> bool:
+            there = server._calls or server._subscriptions or server._claims._sets
+            return not there and {info.uuid for info in found.there.list()} == before
+
+        until(is_over)
 
 
 def test_what_opens_only_after_the_caller_has_gone_is_shut(monkeypatch: pytest.MonkeyPatch) -> None:

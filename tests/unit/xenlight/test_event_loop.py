@@ -480,9 +480,9 @@ def test_a_request_that_comes_too_late_writes_into_no_other_file(sink: LogSink) 
                 return
             wake = event_loop._wake
             event_loop.close()
-            os.close(wake)  # as its owner does
             other = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-            reused.append(other if other == wake else os.dup2(other, wake))
+            reused.append(os.dup2(other, wake, inheritable=False))  # in one step: other threads open files, too
+            os.close(other)
 
     event_loop._posted = Posted()
     event_loop.arrive(1)

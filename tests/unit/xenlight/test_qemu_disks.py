@@ -50,7 +50,7 @@ def says(*parts: bytes) -> Behaviour:
 def qemus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int, Behaviour], None]]:
     """Start the QEMU of a domain, of which a test says how it behaves."""
     monkeypatch.setattr(module, "SOCKETS", tmp_path)
-    monkeypatch.setattr(module, "PATIENCE", 0.5)
+    monkeypatch.setattr(module, "PATIENCE", 60.0)
     servers: list[tuple[socket.socket, threading.Thread]] = []
 
     def start(domid: int, talk: Behaviour) -> None:
@@ -76,6 +76,12 @@ def qemus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
         thread.join(10)
         server.close()
         assert not thread.is_alive()
+
+
+@pytest.fixture
+def impatient(qemus: object, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001 (it comes first, and is patient)
+    """Wait only a moment for what does not come."""
+    monkeypatch.setattr(module, "PATIENCE", 0.5)
 
 
 def test_a_good_answer(qemus: Callable[[int, Behaviour], None]) -> None:
@@ -150,6 +156,7 @@ BAD: dict[str, Behaviour] = {
 }
 
 
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("behaviour", BAD.values(), ids=BAD.keys())
 def test_a_bad_answer(qemus: Callable[[int, Behaviour], None], behaviour: Behaviour) -> None:
     qemus(3, behaviour)
@@ -174,12 +181,26 @@ def test_those_that_hang_do_not_hold_up_the_others(
     qemus: Callable[[int, Behaviour], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_AT_ONCE", 3)
+    answered: list[socket.socket] = []
+    all_others = threading.Event()
+
+    def answers(connection: socket.socket) -> None:
+        connection.sendall(GREETING + READY + answer())
+        answered.append(connection)
+        if len(answered) == 6:
+            all_others.set()
+
+    def hangs(connection: socket.socket) -> None:
+        connection.sendall(GREETING)
+        assert all_others.wait(60)
+
     for domid in range(1, 9):
-        qemus(domid, says(GREETING, READY, answer()) if domid % 4 else says(GREETING))
+        qemus(domid, answers if domid % 4 else hangs)
     assert qemu_disks(range(1, 10)).keys() == {1, 2, 3, 5, 6, 7}  # 9 has no QEMU at all
     assert qemu_disks([]) == {}
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_qemu_that_others_wait_for(qemus: Callable[[int, Behaviour], None], tmp_path: Path) -> None:
     qemus(3, says())
     others = [socket.socket(socket.AF_UNIX) for _ in range(3)]

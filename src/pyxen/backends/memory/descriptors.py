@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import select
-import threading
 from collections.abc import Callable
 from typing import Any, Final, Self
 
 from pyxen._common.duplicates import duplicated
+from pyxen._common.owner_thread import OwnerThread
 from pyxen._common.shortage import shortage
 from pyxen.backends.memory.engine import Script, Stopped, Wait, describe
 from pyxen.backends.memory.machine import Machine
@@ -113,6 +113,10 @@ def _is_ready(fd: int, event: int, *, wake: int | None = None) -> bool:
 def _move_on_thread(machine: Machine, fd: int, event: int, step: Step) -> Script[None]:
     ended: list[OSError | None] = []
 
+    def release() -> None:
+        os.close(wake)
+        os.close(own)
+
     def move() -> None:
         problem: OSError | None = None
         try:
@@ -121,18 +125,17 @@ def _move_on_thread(machine: Machine, fd: int, event: int, step: Step) -> Script
         except OSError as error:
             problem = error
         with machine.lock:
-            os.close(wake)
-            os.close(own)
+            release()
             ended.append(problem)
             machine.lock.notify_all()
 
-    with contextlib.ExitStack() as made, shortage(OperationFailed, "cannot move the data"):
-        wake = os.eventfd(0, os.EFD_CLOEXEC)
-        made.callback(os.close, wake)
-        own = os.dup(fd)
-        made.callback(os.close, own)
-        threading.Thread(target=move, name="pyxen-memory-descriptor", daemon=True).start()
-        made.pop_all()  # the thread closes them
+    with shortage(OperationFailed, "cannot move the data"):
+        with contextlib.ExitStack() as made:
+            wake = os.eventfd(0, os.EFD_CLOEXEC)
+            made.callback(os.close, wake)
+            own = os.dup(fd)
+            made.pop_all()  # both are the thread's from now on
+        OwnerThread(move, release, name="pyxen-memory-descriptor").start()
     try:
         yield Wait(ready=lambda: bool(ended))
     except Stopped:

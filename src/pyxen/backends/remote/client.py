@@ -152,14 +152,14 @@ class Client:
             Error: As the verb says.
         """
         verb = self._verb(name)
-        number, answers = self._send(verb, arguments, Pending(verb))
+        pending = Pending(verb)
         try:
-            found = self._heard(verb, answers)
+            found = self._heard(verb, self._send(verb, arguments, pending))
         except BaseException:  # e.g. Ctrl-C: what the answer would have opened here is closed there
-            self._link.send(Cancel(number))
+            self._cancel(pending)
             raise
         finally:
-            self._calls.forget(number)
+            self._calls.forget(pending.number)
         return _given(found)
 
     def begin(
@@ -193,19 +193,19 @@ class Client:
         if isinstance(domain, DomainRef) and domain.domid:  # the other end spares its dom0; it does not know our own
             check_spared(operation.verb, domain.domid, domain.uuid)
         pending = Pending(verb, operation, None, subscription, allow)
-        number, answers = self._send(verb, arguments, pending, stream)
-        operation.carried_by(
-            lambda stopping: self._stop(number, stopping.stopped), self._calls.deliverer, self.completer
-        )
         try:
+            answers = self._send(verb, arguments, pending, stream)
+            operation.carried_by(
+                lambda stopping: self._stop(pending.number, stopping.stopped), self._calls.deliverer, self.completer
+            )
             self._answer(verb, answers)
         except BaseException as error:
-            self._stop(number, "cancelled")  # if it goes on, e.g. after Ctrl-C: what began there is undone
+            self._stop(pending.number, "cancelled")  # if it goes on, e.g. after Ctrl-C: what began there is undone
             if isinstance(error, Exception):
-                self._calls.fail(number, error)
+                self._calls.fail(pending.number, error)
             raise
         finally:
-            self._calls.answered(number)
+            self._calls.answered(pending.number)
         return operation
 
     def subscribe(
@@ -221,20 +221,20 @@ class Client:
         """Subscribe to something, and return a function that ends the subscription, and does not wait."""
         verb = self._verb(name)
         subscription = Subscription(codec_of(item), put, end, lost)
-        number, answers = self._send(verb, arguments, Pending(verb, subscription=subscription))
+        pending = Pending(verb, subscription=subscription)
         try:
-            self._answer(verb, answers)
+            self._answer(verb, self._send(verb, arguments, pending))
         except BaseException:
-            self._calls.forget(number)
-            self._link.send(Cancel(number))
+            self._calls.forget(pending.number)
+            self._cancel(pending)
             raise
         finally:
-            self._calls.answered(number)
+            self._calls.answered(pending.number)
 
         def stop() -> None:
             subscription.wanted = False
-            if os.getpid() == self._pid and self._calls.forget(number):
-                self._link.send(Cancel(number))
+            if os.getpid() == self._pid and self._calls.forget(pending.number):
+                self._cancel(pending)
 
         return stop
 
@@ -251,16 +251,15 @@ class Client:
     def open_console(self, stream: Callable[[int], Stream], **arguments: Any) -> None:
         """Have a console's bytes come and go over a stream."""
         verb = self._verb("console")
-        number, answers = self._send(verb, arguments, Pending(verb), stream)
-        pending = self._calls.get(number)
+        pending = Pending(verb)
         try:
-            self._answer(verb, answers)
+            self._answer(verb, self._send(verb, arguments, pending, stream))
         except BaseException:
-            if pending is not None and pending.stream is not None:
+            if pending.stream is not None:
                 pending.stream.close()
             raise
         finally:
-            self._calls.forget(number)
+            self._calls.forget(pending.number)
 
     @property
     def deliverer(self) -> threading.Thread:
@@ -340,7 +339,8 @@ class Client:
         arguments: Mapping[str, Any],
         pending: Pending,
         stream: Callable[[int], Stream] | None = None,
-    ) -> tuple[int, queue.SimpleQueue[Any]]:
+    ) -> queue.SimpleQueue[Any]:
+        """Send a call, and return where its answer comes. Its number is in `pending`, also if this is interrupted."""
         try:
             data = verb.dumps(arguments)
         except (TypeError, ValueError, OverflowError) as error:
@@ -361,6 +361,11 @@ class Client:
             return answers.get(timeout=_TO_ANSWER)
         except queue.Empty:
             raise ConnectFailed(f"{verb.name}: {self._where} has not answered within {_TO_ANSWER:.0f} s") from None
+
+    def _cancel(self, pending: Pending) -> None:
+        """Have the server forget a call, if it may have been sent: it ignores one that it has not got."""
+        if pending.number:
+            self._link.send(Cancel(pending.number))
 
     def _stop(self, number: int, reason: str | None) -> None:
         if os.getpid() != self._pid:

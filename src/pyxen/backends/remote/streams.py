@@ -14,8 +14,10 @@ import stat
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final, Protocol
 
+from pyxen._common.owner_thread import OwnerThread
 from pyxen._common.shortage import shortage
 from pyxen.backends.remote.link import Link
 from pyxen.backends.remote.messages import BACKLOG, CHUNK, WINDOW, Credit, Data, Drained, End, Snap
@@ -86,41 +88,56 @@ class Stream:
         """Whether all that there was has been sent."""
         self.broken: str | None = None
         """Why the other end cannot write what is sent; None if it can."""
-        self._running = 0
-        unused = [fd for fd in (source, sink, both) if fd is not None]
+        fds = [fd for fd in (source, sink, both) if fd is not None]
+        self._running = len(fds)  # descriptors that are open
+        threads: dict[int, OwnerThread] = {}
         try:
             with shortage(OperationFailed, "a stream cannot begin"):
                 self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
                 if both is not None:
                     source, sink = os.dup(both), both
-                    unused.append(source)
-                self._begin(unused, source, sink)
+                    fds.append(source)
+                    self._running = len(fds)
+                self._begin(threads, source, sink)
+            if serves and self._window:
+                link.send(Credit(call, WINDOW))
         except BaseException:
-            self._give_up(unused)
+            self._give_up(threads, fds)
             raise
-        if serves and self._window:
-            link.send(Credit(call, WINDOW))
 
-    def _begin(self, unused: list[int], source: int | None, sink: int | None) -> None:
-        """Start the threads. A descriptor that has one is taken from those that are unused."""
-        jobs = [(job, fd) for job, fd in ((self._send, source), (self._write, sink)) if fd is not None]
-        self._running = len(jobs)
-        for job, fd in jobs:
-            if self._own:
-                os.set_blocking(fd, False)
-            threading.Thread(target=self._run, args=(job, fd), name="pyxen-stream", daemon=True).start()
-            unused.remove(fd)
+    def _begin(self, threads: dict[int, OwnerThread], source: int | None, sink: int | None) -> None:
+        """Start the threads, each of which owns a descriptor."""
+        for job, fd in ((self._send, source), (self._write, sink)):
+            if fd is not None:
+                if self._own:
+                    os.set_blocking(fd, False)
+                run, unused = partial(self._run, job, fd), partial(self._release, fd)
+                threads[fd] = OwnerThread(run, unused, name="pyxen-stream")
+        for thread in threads.values():
+            thread.start()
 
-    def _give_up(self, unused: list[int]) -> None:
-        """Close what no thread has, and end the threads that there are."""
+    def _give_up(self, threads: dict[int, OwnerThread], fds: list[int]) -> None:
+        """Release what no thread has, and end the threads that have begun."""
         with self._changed:
             self._closed = self._over = True
-            self._running -= min(self._running, len(unused))
             self._rouse()
             self._changed.notify_all()
-            last = not self._running
-        for fd in {*unused, self._wake if last else -1} - {-1}:
+        for fd in fds:
+            thread = threads.get(fd)
+            if thread is None:
+                self._release(fd)
+            else:
+                thread.drop()
+
+    def _release(self, fd: int) -> None:
+        """Close a descriptor, and with the last one what wakes the threads."""
+        with contextlib.suppress(OSError):
             os.close(fd)
+        with self._changed:
+            self._running -= 1
+            if not self._running and self._wake >= 0:
+                wake, self._wake = self._wake, -1
+                os.close(wake)
 
     def wait(self, until: Callable[[], bool], timeout: float | None) -> bool:
         """Wait until something is so, or the stream is closed; tell whether it is so."""
@@ -150,7 +167,7 @@ class Stream:
 
     def _rouse(self) -> None:
         """Wake the threads; the caller holds the lock."""
-        if self._running:
+        if self._wake >= 0:
             os.eventfd_write(self._wake, 1)
 
     def take(self, message: Any) -> None:
@@ -193,12 +210,8 @@ class Stream:
             self._link.send(Snap(self._call, error.strerror or ""))
             self.close()
         finally:
-            with contextlib.suppress(OSError):
-                os.close(fd)
+            self._release(fd)
             with self._changed:
-                self._running -= 1
-                if not self._running:
-                    os.close(self._wake)
                 over = self._is_over()
                 as_one = self._as_one and self._flush_until is None
             if over:

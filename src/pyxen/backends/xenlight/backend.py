@@ -5,6 +5,7 @@ Importing this module loads the compiled binding, so `pyxen.connect` imports it 
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -33,7 +34,7 @@ from pyxen.backends.base import Allow, DomainRef, operation_on
 from pyxen.backends.xenlight.host_verbs import XenlightHost
 from pyxen.backends.xenlight.libxl import marshal
 from pyxen.backends.xenlight.libxl.context import Context
-from pyxen.backends.xenlight.libxl.error_map import BACKEND
+from pyxen.backends.xenlight.libxl.error_map import BACKEND, stopped
 from pyxen.backends.xenlight.libxl.event_loop import Script
 from pyxen.backends.xenlight.libxl.marshal import prepare
 from pyxen.backends.xenlight.migration import descriptors, migrate, peer_command, remus
@@ -349,11 +350,19 @@ class XenlightBackend(XenlightHost):
     def _converse(
         self, operation: Operation[T], channel: PeerChannel, work: Callable[[ThreadedOperation], T]
     ) -> Operation[T]:
-        """Start a threaded operation that closes a channel."""
+        """Start a threaded operation that closes a channel; if it never begins, the channel is closed here."""
+        taken = threading.Lock()  # by the operation when it begins, or here: Ctrl-C may come when it has begun
+
+        def begun(threaded: ThreadedOperation) -> T:
+            if not taken.acquire(blocking=False):
+                raise stopped(operation)
+            return work(threaded)
+
         try:
-            return self._threaded_operations.run(operation, work)
+            return self._threaded_operations.run(operation, begun)
         except BaseException:
-            channel.close()
+            if taken.acquire(blocking=False):
+                channel.close()
             raise
 
     def core_dump(self, domain: DomainRef, path: str, *, timeout: float | None) -> Operation[None]:

@@ -67,9 +67,9 @@ class Journal:
     def forked(self) -> None:
         """Release it in the child of a fork: the file belongs to the parent."""
         self._gives_up = True
-        if self._fd is not None:
-            unlock_file(self._fd)
-            self._fd = None
+        fd, self._fd = self._fd, None  # forgotten first: Ctrl-C may come after the close
+        if fd is not None:
+            unlock_file(fd)
 
     def _open(self) -> None:
         try:

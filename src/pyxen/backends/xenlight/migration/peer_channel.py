@@ -79,13 +79,16 @@ class PeerChannel:
         self._until: float | None = None
         self.committed = False
         """Past the point of no return: stopping the operation only bounds the conversation, it no longer ends it."""
-        self.read_fd, self._write_fd = duplicated(operation.verb, read_fd, write_fd)
+        self._open = duplicated(operation.verb, read_fd, write_fd)
+        """What is open still: whoever takes a descriptor out of here closes it."""
+        self.read_fd, self._write_fd = self._open
 
     def close(self) -> None:
         """Close the duplicates. Calling it again does nothing."""
-        for fd in {self.read_fd, self._write_fd} - {-1}:
-            os.close(fd)
         self.read_fd = self._write_fd = -1
+        with contextlib.suppress(IndexError):  # none is left: another thread has taken it, or an earlier call
+            while True:
+                os.close(self._open.pop())
 
     def read(self, size: int) -> bytes:
         """Read exactly this many bytes.
