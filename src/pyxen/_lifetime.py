@@ -6,6 +6,7 @@ import _thread
 import atexit
 import os
 import sys
+import time
 import warnings
 from collections.abc import Callable
 from typing import Final
@@ -75,11 +76,19 @@ class Lifetime:
         """
         if not self.open and (self._is_awaited() or not may_wait(self._backend.completer)):
             return  # who closes it waits until this callback has returned
+        self.check_may_close()
+        self.open = False
+        self._finish()
+
+    def check_may_close(self) -> None:
+        """Check that the closing does not wait for this very thread.
+
+        Raises:
+            RuntimeError: It would.
+        """
         check_may_wait("close", _INSTEAD, completer=self._backend.completer)
         if self._is_awaited():
             raise RuntimeError(f"close: cannot wait here, in a function that a clone or a pool calls: {_INSTEAD}")
-        self.open = False
-        self._finish()
 
     def _is_awaited(self) -> bool:
         """Tell whether the closing would wait for this very thread."""
@@ -99,8 +108,9 @@ class Lifetime:
             atexit.unregister(self._at_exit)
 
     def _close(self) -> None:
-        self._settle()
-        left = self.threads.close(self._to_undo)
+        end = time.monotonic() + self._to_undo
+        self._settle()  # it waits no longer than that either
+        left = self.threads.close(max(0.0, end - time.monotonic()))
         if left:
             _LOG.error("%d operations are not undone in %g s: what they did may stay", len(left), self._to_undo)
         self._keepers_end = True

@@ -22,7 +22,7 @@ from pyxen.operation import Calls
 from pyxen.readers import _consoletext
 from pyxen.readers.console import ConsoleStream
 from tests.interrupts import interrupted
-from tests.waiting import join
+from tests.waiting import join, until
 
 REF = DomainRef(7, UUID(int=7))
 PATIENCE = 60.0
@@ -408,6 +408,25 @@ def test_close_wakes_who_waits(terminal: Terminal) -> None:
         assert [type(error) for error in found] == [HostClosed, HostClosed]
 
     awaited(terminal, use)
+
+
+def test_who_reads_holds_up_nobody_longer_than_he_says(terminal: Terminal) -> None:
+    stream = stream_of(terminal)
+    reader = threading.Thread(target=lambda: list(stream))
+    reader.start()
+    until(lambda: stream._users, "it does not read")
+    assert stream.get(0) is None
+    assert stream.read(SOON) is None
+    stream.close()
+    join(reader)
+
+
+def test_a_close_again_beside_those_who_use_it(terminal: Terminal) -> None:
+    """They hear that it was closed, and are users until then."""
+    stream = stream_of(terminal)
+    stream.close()
+    stream._users.add(object())
+    stream.close()
 
 
 def test_a_cancelled_read_loses_nothing(terminal: Terminal) -> None:

@@ -216,6 +216,7 @@ class Calls:
         self._check_open()
         getting = Getting(self, get, give_back)
         try:
+            getting.begin()
             await done(getting.answer, lambda: self._leave(getting))
         except BaseException:  # also one that ends the loop
             self._leave(getting)
@@ -271,10 +272,8 @@ class Calls:
         check_may_wait("close", "the host stays open. Close it on another thread", completer=self.completer)
         with self._gate:
             self._closed = True
-            first = self._closing is None
             closing = self._closing = self._closing or _Closing(lambda: self._close(last))
-        if first:
-            closing.begin()
+        closing.begin()
         await closing.end()
 
     async def closed(self) -> None:
@@ -326,8 +325,8 @@ class Calls:
         try:
             last()
         finally:
-            self._looks.end(_TO_UNDO)
-            self._begins.end(_TO_UNDO)
+            self._looks.end(_PATIENCE)
+            self._begins.end(_PATIENCE)
             # These change nothing any more. Users' functions may wait for whoever waits for this close.
             wait([*self._changes.copy(), *self._left.copy()], timeout=_PATIENCE)
             self._steps.end()
@@ -343,11 +342,11 @@ class Calls:
             call = Call(self, begin_if_open, undo)
             call.over.add_done_callback(self._forget)
             self._going[call.over] = call
-            try:
-                call.begin()
-            except BaseException:
-                self._abandon(call, mine=True)
-                raise
+        try:
+            call.begin()
+        except BaseException:
+            self._abandon(call, mine=True)
+            raise
         return call
 
     def _forget(self, over: Future[None]) -> None:
@@ -360,7 +359,7 @@ class Calls:
             nothing: Future[None] = Future()
             nothing.set_result(None)
             return nothing
-        if not call.over.done():
+        if mine and not call.over.done():
             self._going[call.over] = call  # again, if its task had taken the result
         call.abandon(reason, mine=mine)
         return call.over
@@ -424,18 +423,24 @@ class _Closing:
     def __init__(self, close: Callable[[], None]) -> None:
         self._close = close
         self._end: Future[None] = Future()
+        self._begun = threading.Lock()  # acquired by the thread that closes
         self._thread: threading.Thread | None = None
 
     def begin(self) -> None:
-        """Begin to close; called once."""
-        self._thread = threading.Thread(target=self._run, name="pyxen-aio-close")
+        """Begin to close, unless that has begun: Ctrl-C may have come in an earlier call."""
+        if self._begun.locked():
+            return
+        thread = threading.Thread(target=self._run, name="pyxen-aio-close")
         try:
-            start(self._thread)
+            start(thread)
         except OperationFailed:
-            self._thread = None
             self._run()
+        else:
+            self._thread = thread
 
     def _run(self) -> None:
+        if not self._begun.acquire(blocking=False):
+            return
         try:
             self._close()
         except BaseException as error:  # noqa: BLE001 (it is raised in the tasks that wait)

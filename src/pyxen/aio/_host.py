@@ -59,6 +59,7 @@ class HostBase(HostCopies):
             RuntimeError: Called in a callback of an operation, or in a function that a clone or a pool calls, on the
                 thread for which the closing has to wait. The host stays open: close it on another thread.
         """
+        self._lifetime.check_may_close()  # here: the calls close it on another thread
         await self._calls.close(self._lifetime.close)
 
     def _reader(self, wanted: Callable[[Event], bool], maxlen: int) -> EventReader[Any]:

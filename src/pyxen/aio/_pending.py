@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 from pyxen._asyncio import done
+from pyxen._common.owner_thread import OwnerThread
 from pyxen._common.shield import logger
 from pyxen.aio._threads import start
 from pyxen.errors import DomainNotFound, Error, HostClosed, OperationCancelled, OperationFailed
@@ -107,7 +108,15 @@ class Getting(Generic[T]):
         self._left = self._given = False
         self._lock = threading.RLock()  # reentrant: `leave` is called in `set_result` if the loop is closed
         run = partial(contextvars.copy_context().run, get)
-        start(threading.Thread(target=self._run, args=(run,), name="pyxen-aio-open", daemon=True))
+        self._thread = OwnerThread(lambda: self._run(run), self._back.skip, name="pyxen-aio-open")
+
+    def begin(self) -> None:
+        """Begin to get it. If that raises, it is left, or is never begun.
+
+        Raises:
+            OperationFailed: No thread can be started.
+        """
+        start(self._thread)
 
     def _run(self, get: Callable[[], T]) -> None:
         try:

@@ -10,10 +10,10 @@ import os
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from concurrent.futures import wait as wait_for
-from threading import Thread
 from typing import Any, Final, ParamSpec, TypeVar
 
 from pyxen._asyncio import done
+from pyxen._common.owner_thread import OwnerThread
 from pyxen._common.stopping import Stop, stoppable
 from pyxen.aio._threads import NO_THREAD, start
 
@@ -50,12 +50,13 @@ def awaited(call: Callable[P, T], module: str) -> Callable[P, Coroutine[Any, Any
                 _RUNNING.pop(answer, None)
 
         name = getattr(call, "__name__", "call")
-        thread = Thread(target=contextvars.copy_context().run, args=(run,), name=f"pyxen-{name}", daemon=True)
+        work = functools.partial(contextvars.copy_context().run, run)
+        thread = OwnerThread(work, lambda: _RUNNING.pop(answer, None), name=f"pyxen-{name}")
         _RUNNING[answer] = stop
         try:
             start(thread, f"{name}: {NO_THREAD}")
-        except BaseException:
-            _RUNNING.pop(answer, None)
+        except BaseException:  # Ctrl-C may come when it has begun
+            stop.request()
             raise
         try:
             await done(answer)

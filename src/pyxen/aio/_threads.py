@@ -65,9 +65,11 @@ class Daemons:
         Raises:
             OperationFailed: No thread can be started for it.
         """
-        thread = threading.Thread(target=self._run, args=(call,), name=self._name, daemon=True)
-        with self._gate:
-            with contextlib.suppress(IndexError):  # none is idle
+        inbox: _Inbox = SimpleQueue()
+        inbox.put(call)  # a thread keeps its arguments until it ends
+        thread = threading.Thread(target=self._run, args=(inbox,), name=self._name, daemon=True)
+        with self._gate:  # nothing is made here: a collection would begin where others wait for the gate
+            if self._idle:
                 self._idle.pop().put(call)
                 return
             if len(self._threads) >= self._most:
@@ -96,27 +98,34 @@ class Daemons:
             with contextlib.suppress(RuntimeError):  # it was not started
                 thread.join(max(0.0, latest - time.monotonic()))
 
-    def _run(self, first: Callable[[], object]) -> None:
-        inbox: _Inbox = SimpleQueue()
-        call: Callable[[], object] | None = first
-        del first
-        while call is not None:
+    def _run(self, inbox: _Inbox) -> None:
+        while call := self._next(inbox):
             call()
-            call = None  # it is not kept while there is no other
-            call = self._next(inbox)
-        self._threads.discard(threading.current_thread())
+            del call  # it is not kept while there is no other
 
     def _next(self, inbox: _Inbox) -> Callable[[], object] | None:
+        """Return the next call of this thread, or None if the thread is to end: it then counts no more."""
+        thread = threading.current_thread()
         with self._gate:
-            if self._waiting:
-                return self._waiting.popleft()
-            if self._ended:
-                return None
-            self._idle.append(inbox)
-        with contextlib.suppress(Empty):
-            return inbox.get(timeout=_IDLE_SECONDS)
-        with self._gate, contextlib.suppress(ValueError):
-            self._idle.remove(inbox)
-        with contextlib.suppress(Empty):  # a call came just now
-            return inbox.get_nowait()
-        return None
+            if inbox.empty():
+                if self._waiting:
+                    return self._waiting.popleft()
+                if self._ended:
+                    self._threads.discard(thread)
+                    return None
+                self._idle.append(inbox)
+        try:
+            call = inbox.get(timeout=_IDLE_SECONDS)
+        except Empty:
+            call = None
+        if call is not None:
+            return call
+        with self._gate:  # a call may have come just now
+            if inbox in self._idle:
+                self._idle.remove(inbox)
+            call = None if inbox.empty() else inbox.get_nowait()
+            if call is None and self._waiting:
+                call = self._waiting.popleft()
+            if call is None:
+                self._threads.discard(thread)
+        return call

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 from pathlib import Path
 from typing import Final
 
@@ -36,6 +37,7 @@ class Device:
 
     Raises:
         VolumeInUse: It is mounted or held, or a running guest has it.
+        ImageError: It is no block device.
 
     Attributes:
         path: Its path for programs. It stays the same device if another one gets the name meanwhile.
@@ -55,6 +57,9 @@ class Device:
                 # claim ends and a program is about to write.
                 self._fd = os.open(f"/proc/{os.getpid()}/fd/{self._claim}", os.O_RDWR | os.O_CLOEXEC)
                 opened.callback(os.close, self._fd)
+                if not stat.S_ISBLK(os.fstat(self._fd).st_mode):
+                    message = f"{path} is no block device any more: what has that name was changed just now"
+                    raise ImageError(message, operation="image")
                 self.size = os.lseek(self._fd, 0, os.SEEK_END)
             except OSError as error:
                 message = f"{path} cannot be used: {error.strerror}. Is it mounted, or a domain's disk?"
@@ -125,7 +130,8 @@ class Device:
 
 def _claimed(path: str) -> int:
     """Return a descriptor that claims a device, as a mount does, until it is closed."""
-    return os.open(path, os.O_RDONLY | os.O_EXCL | os.O_CLOEXEC)
+    # It may have become something else, such as a pipe, whose opening would wait.
+    return os.open(path, os.O_RDONLY | os.O_EXCL | os.O_NONBLOCK | os.O_CLOEXEC)
 
 
 def _guest_with(device: int) -> str | None:

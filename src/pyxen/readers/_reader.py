@@ -107,13 +107,22 @@ class Turns:
         self._lock = threading.RLock()
         self._taken = False
 
-    def take(self, read: Callable[[], T]) -> T:
+    def take(self, read: Callable[[], T], seconds: float | None = None) -> T | None:
         """Wait until no other thread reads, then read.
+
+        Args:
+            read: Reads.
+            seconds: How long to wait; None waits as long as others read.
+
+        Returns:
+            What was read; None if others read all the time.
 
         Raises:
             InvalidState: This thread reads already: a signal handler has interrupted it, and would wait for ever.
         """
-        with self._lock:
+        if not self._lock.acquire(timeout=-1 if seconds is None else min(seconds, threading.TIMEOUT_MAX)):
+            return None
+        try:
             if self._taken:
                 message = "a signal handler has interrupted this thread while it reads here: read on another thread"
                 raise InvalidState(message, operation=self._operation)
@@ -122,3 +131,5 @@ class Turns:
                 return read()
             finally:
                 self._taken = False
+        finally:
+            self._lock.release()

@@ -116,19 +116,21 @@ class Unread(Generic[T]):
             raise HostClosed(f"{self._verb}: the host was opened before a fork: open it again")
         deadline = None if timeout is None else time.monotonic() + timeout
         with self._changed:
-            while not self._items and not self.ended:
+            while True:
+                try:
+                    item = self._items.popleft()  # a signal handler may have taken the last one, or ended the queue
+                except IndexError:
+                    if self.ended:
+                        return None
+                else:
+                    self._taken(item)
+                    return item
                 left = None if deadline is None else deadline - time.monotonic()
                 if left is not None and left <= 0:
                     return None
                 instead = "take what is there with get(0), or read on another thread"
                 check_may_wait(self._verb, instead, completer=self._completer)
                 self._changed.wait(_LOOK if left is None else min(left, _LOOK))
-            try:
-                item = self._items.popleft()
-            except IndexError:  # it has ended; or a signal handler has just ended it
-                return None
-            self._taken(item)
-            return item
 
 
 def _is_count(value: object) -> bool:

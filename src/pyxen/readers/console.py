@@ -185,7 +185,7 @@ class ConsoleStream(Local, Iterator[str]):
         seconds = timeout_of(timeout, operation="console_stream")
         until = None if seconds is None else time.monotonic() + seconds
         self._check_process()
-        return self._reading.take(lambda: self._use(lambda: self._bytes(until)))
+        return self._reading.take(lambda: self._use(lambda: self._bytes(until)), self._text.left(until))
 
     def write(self, data: bytes | bytearray | memoryview | str, timeout: float | None = _PATIENCE) -> None:
         r"""Type into the console; a guest expects ``"\r"`` as the Enter key.
@@ -254,7 +254,7 @@ class ConsoleStream(Local, Iterator[str]):
             return
         with self._gate:
             self._closed = True
-            if self._users:
+            if self._users and not self._wake.closed:
                 os.eventfd_write(self._wake.fileno(), 1)
             self._release()
 
@@ -269,7 +269,12 @@ class ConsoleStream(Local, Iterator[str]):
 
     def _next(self, until: float | None, *, look: bool = True) -> str | None:
         self._check_process()
-        return self._reading.take(lambda: self._use(lambda: self._line(until, look=look)))
+        return self._reading.take(lambda: self._line_in_turn(until, look=look), self._text.left(until))
+
+    def _line_in_turn(self, until: float | None, *, look: bool) -> str | None:
+        """Return the next line. For one that was read already, nothing need be open."""
+        line = self._text.take_line()
+        return self._use(lambda: self._line(until, look=look)) if line is None else line
 
     def _line(self, until: float | None, *, look: bool) -> str | None:
         """Return the next line, or None if none comes in time. Only who has the turn may call it."""

@@ -10,6 +10,7 @@ import signal
 import threading
 import time
 import uuid
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -322,12 +323,14 @@ def test_a_call_that_begins_while_the_host_is_closed(
         call = _pending.Call
         monkeypatch.setattr(aio_calls, "Call", slow)
         task = asyncio.create_task(host.create(CONFIG))
-        await until(lambda: backend.stopped)
-        backend.operations[0].set_result(MADE)
-        with pytest.raises(OperationCancelled):
+        await until(lambda: backend.stopped or task.done())
+        for operation in backend.operations[:1]:
+            operation.set_result(MADE)
+        with pytest.raises((OperationCancelled, HostClosed)):
             await task
         await asyncio.to_thread(closer.join, 30)
-        assert (backend.destroyed, backend.closes) == ([7], 1)
+        begun = [verb for verb, _ in backend.requests if verb == "create"]
+        assert (backend.destroyed, backend.closes) == ([7] * len(begun), 1)
 
     run(main())
 
@@ -396,3 +399,87 @@ def test_calls_that_have_ended_need_no_collector() -> None:
         asyncio.run(use())
     finally:
         gc.enable()
+
+
+def test_a_result_that_is_taken_as_the_host_is_closed_does_not_hold_up_the_close(
+    backend: FakeBackend, connecting: Connect
+) -> None:
+    """The closing has seen its call, which its task then takes."""
+
+    async def main() -> None:
+        host = await connecting()
+        calls = host._calls
+        task = await creating(host, backend)
+        (call,) = calls._going.values()
+        call.take()
+        calls._going.clear()
+        calls._abandon(call, "closed")
+        assert not calls._going
+        backend.operations[0].set_result(MADE)
+        task.cancel()
+        await host.close()
+
+    run(main())
+
+
+def test_a_close_that_was_interrupted_before_it_had_begun_is_begun_by_the_next(
+    connecting: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        host = await connecting()
+        with monkeypatch.context() as patches:
+
+            def interrupted(*_: object) -> None:
+                raise KeyboardInterrupt
+
+            patches.setattr(aio_calls, "start", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                await host.close()
+        await host.close()
+        await host._calls.closed()
+
+    run(main())
+
+
+@pytest.mark.parametrize("verb", ["clone", "pool"])
+def test_a_function_for_guests_cannot_close_the_host(tmp_path: Path, verb: str) -> None:
+    errors: list[str] = []
+
+    async def main() -> None:
+        async with pyxen.aio.connect("memory:///") as host:
+
+            def change(config: pyxen.DomainConfig) -> pyxen.DomainConfig:
+                if not errors:
+                    with pytest.raises(RuntimeError) as caught:
+                        asyncio.run(host.close())
+                    errors.append(str(caught.value))
+                return config
+
+            config = CONFIG.replace(vifs=[])
+            if verb == "pool":
+                async with await host.pool(config, size=1, change=change):
+                    pass
+            else:
+                web = await host.create(config)
+                await web.save(tmp_path / "saved")
+                assert len(await host.clone(tmp_path / "saved", 1, change=change)) == 1
+            assert await host.list()
+
+    run(main())
+    (error,) = errors
+    assert "in a function that a clone or a pool calls: the host stays open" in error
+
+
+def test_a_host_that_is_dropped_is_collected_at_once() -> None:
+    """Threads that wait for another call keep none."""
+
+    async def main() -> weakref.ref[pyxen.aio.Host]:
+        host = await pyxen.aio.connect("memory:///")
+        await host.create(CONFIG.replace(vifs=[]))
+        await host.list()
+        return weakref.ref(host)
+
+    dropped = asyncio.run(main())
+    with pytest.warns(ResourceWarning, match="was never closed"):
+        gc.collect()
+    assert dropped() is None

@@ -14,6 +14,7 @@ import pytest
 import pyxen.images.distribution
 from pyxen import ImageError, InvalidArgument, Progress, VolumeExists, VolumeInUse
 from pyxen.images import Access, from_cloud_image, from_distribution
+from pyxen.images.device import Device
 
 ACCESS = Access("web1", ssh_keys=["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGFy me@desk"])
 CONTENT = b"DATA" * (512 << 10)
@@ -253,3 +254,15 @@ def test_a_device_whose_last_step_breaks(device: Path, cloud_image: Path, tmp_pa
         from_cloud_image(cloud_image, device, ACCESS, seed=tmp_path / "web1.iso", overwrite=True, progress=tell)
     assert device.read_bytes()[: 1 << 20] == bytes(1 << 20)
     assert not (tmp_path / "web1.iso").exists()
+
+
+def test_a_device_whose_name_leads_to_a_file_by_now(tmp_path: Path, device: Path) -> None:
+    """As where another user can change names in its folder: the file stays as it is, and a pipe holds nobody up."""
+    file, pipe = tmp_path / "file", tmp_path / "pipe"
+    file.write_bytes(CONTENT)
+    os.mkfifo(pipe)
+    for path in (file, pipe):
+        with pytest.raises(ImageError, match="is no block device any more"):
+            Device(str(path))
+    assert file.read_bytes() == CONTENT
+    Device(str(device)).close()

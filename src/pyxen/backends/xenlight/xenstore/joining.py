@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from typing import Final
 
 from pyxen.errors import OperationFailed, OperationTimeout
@@ -10,7 +10,8 @@ from pyxen.errors import OperationFailed, OperationTimeout
 __all__ = ["TO_JOIN", "thread_failed", "wait_joined"]
 
 TO_JOIN: Final = 120.0
-"""Seconds for the thread to take note of who joins. A xenstored that is silent makes it give up much earlier."""
+"""Seconds for the thread to take note of who joins. A xenstored that is silent makes it give up much earlier, unless
+very many join."""
 
 
 def wait_joined(joined: Future[None], verb: str) -> None:
@@ -18,18 +19,17 @@ def wait_joined(joined: Future[None], verb: str) -> None:
 
     Raises:
         OperationTimeout: It is busy for too long, for example with a callback that does not return.
+        Error: Why it did not.
     """
-    try:
-        joined.result(TO_JOIN)
-    except TimeoutError:
-        if joined.done():
-            raise
-        message = f"{verb}: its thread has been busy for {TO_JOIN:g} s: look for a callback that does not return"
-        raise OperationTimeout(message, operation=verb) from None
+    if not wait([joined], TO_JOIN).done:
+        reasons = "look for a callback that does not return, or a xenstored that does not answer"
+        message = f"its thread has been busy for {TO_JOIN:g} s: {reasons}"
+        raise OperationTimeout(message, operation=verb)
+    joined.result()
 
 
 def thread_failed(verb: str, error: BaseException) -> OperationFailed:
     """Return the exception for whoever waits for a thread that ends with an error of its own."""
-    failure = OperationFailed(f"{verb}: its thread has ended: {error!r}: open the host again", operation=verb)
+    failure = OperationFailed(f"its thread has ended: {error!r}: open the host again", operation=verb)
     failure.__cause__ = error
     return failure

@@ -58,6 +58,8 @@ class Watcher:
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._pid = os.getpid()
         self._closed = False
+        self._failure: BaseException | None = None
+        """What has ended the thread, if it was not closed."""
         self._thread: threading.Thread | None = None
         # The following attributes belong to the thread.
         self._subscribers: list[_Subscriber] = []
@@ -91,7 +93,7 @@ class Watcher:
         with self._gate.entered() as interrupts:
             self._check_open()
             if interrupts:
-                raise OperationFailed(f"events: {INTERRUPTS}", operation="events")
+                raise OperationFailed(INTERRUPTS, operation="events")
             if threading.current_thread() is self._thread:  # in a callback; it cannot wait for itself
                 self._subscribers.append(subscriber)
                 return lambda: self._leave(subscriber)
@@ -134,6 +136,8 @@ class Watcher:
         self._rouse()
 
     def _check_open(self) -> None:
+        if self._failure is not None and os.getpid() == self._pid:
+            raise thread_failed("events", self._failure)
         if self._closed or os.getpid() != self._pid:
             raise HostClosed("events: the host is closed, or was opened before a fork: open it again")
 
@@ -156,8 +160,8 @@ class Watcher:
                     self._join(self._joining.popleft())
                 elif self._wait():
                     self._advance()
-        except BaseException:
-            self._closed = True
+        except BaseException as error:
+            self._failure, self._closed = error, True
             raise
         finally:
             if self._closed:
@@ -278,7 +282,9 @@ class Watcher:
         """Release everything. No subscriber is left waiting, whatever the reason for the end."""
         self._disconnect()
         while self._joining:
-            self._joining.popleft().joined.set_exception(HostClosed("events: the host was closed"))
+            failure = self._failure
+            error = HostClosed("events: the host was closed") if failure is None else thread_failed("events", failure)
+            self._joining.popleft().joined.set_exception(error)
         subscribers, self._subscribers = self._subscribers, []
         for subscriber in subscribers:
             if subscriber.listens:

@@ -69,6 +69,8 @@ class Watches:
         self._wake = -1
         self._pid = os.getpid()
         self._closed = False
+        self._failure: BaseException | None = None
+        """What has ended the thread, if it was not closed."""
         self._next_token = 0
         self._thread: threading.Thread | None = None
         # The following attributes belong to the thread.
@@ -94,7 +96,7 @@ class Watches:
         with self._gate.entered() as interrupts:
             self._check_open()
             if interrupts:
-                raise OperationFailed(f"xenstore.watch: {INTERRUPTS}", operation="xenstore.watch")
+                raise OperationFailed(INTERRUPTS, operation="xenstore.watch")
             watcher = _Watcher(tuple(paths), self._next_token, on_change, on_end)
             self._next_token += len(watcher.paths)
             self._joining.append(watcher)
@@ -143,6 +145,8 @@ class Watches:
             self._rouse()
 
     def _check_open(self) -> None:
+        if self._failure is not None and os.getpid() == self._pid:
+            raise thread_failed("xenstore.watch", self._failure)
         if self._closed or os.getpid() != self._pid:
             raise HostClosed("xenstore: the host is closed, or was opened before a fork: open it again")
 
@@ -162,8 +166,8 @@ class Watches:
                 self._join()
                 self._wait()
                 self._receive()
-        except BaseException:
-            self._closed = True
+        except BaseException as error:
+            self._failure, self._closed = error, True
             raise
         finally:
             if self._closed:
@@ -300,7 +304,9 @@ class Watches:
         """Release everything. No watcher is left waiting, whatever the reason for the end."""
         self._disconnect()
         while self._joining:
-            self._refuse(self._joining.popleft(), HostClosed(_ENDED))
+            failure = self._failure
+            error = HostClosed(_ENDED) if failure is None else thread_failed("xenstore.watch", failure)
+            self._refuse(self._joining.popleft(), error)
         watchers, self._watchers = self._watchers, []
         for watcher in watchers:
             if watcher.listens:
