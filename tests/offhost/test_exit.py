@@ -76,18 +76,19 @@ def test_what_no_task_hears_of_is_undone_at_the_end(
 def test_what_no_task_hears_of_is_undone_at_a_close(
     offhost: OffHost, host: pyxen.Host, config: Configure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ended: list[str] = []
+    ended: set[tuple[str, Any]] = set()
     set_result = pyxen.Operation.set_result
 
     def noted(operation: pyxen.Operation[Any], result: Any) -> None:
         set_result(operation, result)
-        ended.append(operation.verb)
+        ended.add((operation.verb, operation.subject))
 
     async def main() -> None:
         xen = await pyxen.aio.connect()
         tasks = [asyncio.create_task(xen.create(config("pvh", name=name))) for name in ("one", "two", "three")]
         await asyncio.sleep(0)
-        until(lambda: ended.count("create") >= 3, "the creates end, and the loop is held up meanwhile")
+        wanted = {("create", name) for name in ("one", "two", "three")}
+        until(lambda: wanted <= ended, "the creates end, and the loop is held up meanwhile")
         assert len(list(host.guests)) == 3
         for task in tasks[1:]:
             task.cancel()
