@@ -87,9 +87,21 @@ def close_leaks(before: set[tuple[str, str]], thread: str) -> None:
             CLOSE(int(fd))
 
 
+EARLIER: set[threading.Thread] = set()
+"""Threads that were there before the test: of programs of earlier tests, which hold their pipes open for a while."""
+
+
+@pytest.fixture(autouse=True)
+def earlier() -> Iterator[None]:
+    """Note which threads are there."""
+    EARLIER.update(threading.enumerate())
+    yield
+    EARLIER.clear()
+
+
 def settled(name: str) -> None:
-    """Wait for the end of the threads of a name."""
-    until(lambda: all(thread.name != name for thread in threading.enumerate()), f"{name} ends", 20)
+    """Wait for the end of the threads of a name that the test has begun."""
+    until(lambda: all(each.name != name for each in {*threading.enumerate()} - EARLIER), f"{name} ends", 20)
 
 
 # Ctrl-C between any two lines of a close, which comes again later, e.g. at exit
