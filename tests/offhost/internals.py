@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # the programs that tests begin import this module, and pytes
 
 __all__ = [
     "after_a_look",
+    "after_a_look_at_free_memory",
     "after_the_check_of_answers",
     "after_the_check_of_names",
     "be_impatient",
@@ -393,6 +394,20 @@ def refuse_targets_of_dom0(monkeypatch: pytest.MonkeyPatch, *, lower: bool) -> N
             return int(lib.libxl_set_memory_target(pointer, domid, kib, relative, enforce))
 
     monkeypatch.setattr(room, "lib", Lib())
+
+
+def after_a_look_at_free_memory(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], object]) -> None:
+    """Let something happen each time when Xen has told how much memory is free."""
+    from pyxen.backends.xenlight.hypervisor import Hypervisor
+
+    real = Hypervisor.free_kib
+
+    def free_kib(hypervisor: Hypervisor) -> int:
+        free = real(hypervisor)
+        happens()
+        return free
+
+    monkeypatch.setattr(Hypervisor, "free_kib", free_kib)
 
 
 def qmp_patience(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:

@@ -19,6 +19,7 @@ from tests.offhost.host import OffHost, children, until
 from tests.offhost.internals import after_the_check_of_answers, has_lifeline
 from tests.offhost.sweep import VERBS, Configure, Sweep, bounded
 from tests.offhost.test_kills import LASTING, works
+from tests.offhost.world import How, Kind
 
 QUIET = (
     *("pause", "unpause", "set_userdata", "userdata", "set_node_affinity", "topology", "orphans"),
@@ -251,8 +252,9 @@ def test_a_request_that_libxl_sends_half_holds_up_nobody(
     """4.17's xenstored waits for the rest, as long as the connection is open; libxl has given it up."""
     web = host.create(config())
     web.rename("shop")
-    with offhost.world.failing("xenstore.send", errno.EIO, nth=nth, times=1), contextlib.suppress(OperationFailed):
+    with offhost.world.sweeping(Kind.REQUESTS, nth, errno.EIO, How.TEAR) as swept, contextlib.suppress(OperationFailed):
         web.rename("web")
+    assert swept.pid == os.getpid()
     with pyxen.connect("xenlight:///") as other:
         assert other.domains[web.domid].info().domid == web.domid
     web.rename("again")

@@ -16,7 +16,7 @@ from pyxen.errors import LockFailed, NotEnoughMemory, OperationTimeout, Xenstore
 from tests.locks import holding
 from tests.offhost import moves
 from tests.offhost.host import OffHost
-from tests.offhost.internals import refuse_targets_of_dom0
+from tests.offhost.internals import after_a_look_at_free_memory, refuse_targets_of_dom0
 
 Configure = Callable[..., DomainConfig]
 
@@ -90,6 +90,20 @@ def test_several_at_once_share_it(full: OffHost, host: pyxen.Host, config: Confi
         assert [one.result(60).info().memory_kib // 1024 for one in creating] == [128] * 4
         given = before - (target_mib(host) or 0)
         assert 4 * 128 - FREE_MIB <= given <= 4 * (128 + 16) - FREE_MIB
+
+
+def test_what_dom0_gives_up_meanwhile_is_not_asked_for_twice(
+    full: OffHost, host: pyxen.Host, config: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = host.domains[0].info().memory_kib // 1024
+    host.domains[0].set_memory(before - 300)
+
+    def follow() -> None:
+        full.world.set_memory(0, int(target_mib(host) or 0))
+
+    after_a_look_at_free_memory(monkeypatch, follow)
+    host.create(config(memory=512), autoballoon=True, timeout=60)
+    assert 512 - FREE_MIB <= before - (target_mib(host) or 0) <= 512 + 16 - FREE_MIB
 
 
 def test_dom0_cannot_give_up_so_much(full: OffHost, host: pyxen.Host, config: Configure) -> None:

@@ -471,7 +471,7 @@ def test_a_function_for_guests_cannot_close_the_host(tmp_path: Path, verb: str) 
 
 
 @pytest.mark.filterwarnings("ignore:.*never closed:ResourceWarning")
-def test_a_host_that_is_dropped_is_collected_at_once() -> None:
+def test_a_host_that_is_dropped_is_collected() -> None:
     """Threads that wait for another call keep none."""
 
     async def main() -> weakref.ref[pyxen.aio.Host]:
@@ -480,6 +480,7 @@ def test_a_host_that_is_dropped_is_collected_at_once() -> None:
         await host.list()
         return weakref.ref(host)
 
-    dropped = asyncio.run(main())
-    gc.collect()
-    assert dropped() is None
+    dropped, end = asyncio.run(main()), time.monotonic() + 30
+    while dropped() is not None:  # a thread that has just made a call may not wait for another yet
+        assert time.monotonic() < end
+        gc.collect()

@@ -219,11 +219,12 @@ class Opener:
 
     def _opened(self) -> Connected:
         connection = open_connection(self._uri)
-        connected, on_close = Connected(connection, in_process=is_in_this_process(self._uri)), self._on_close
+        in_process, on_close = is_in_this_process(self._uri), self._on_close
+        connected = Connected(connection, in_process=in_process)
         try:
             with _if_supported():  # it asks the daemon nothing, and gives a bound to all that does
                 connection.setKeepAlive(*_KEEPALIVE)
-            if on_close is not None:
+            if on_close is not None and not in_process:  # libvirt would keep the callback of such a driver for ever
                 with _if_supported():
                     connection.registerCloseCallback(lambda *_: on_close(connected), None)
         except VirError:

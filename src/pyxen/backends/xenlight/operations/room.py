@@ -30,12 +30,12 @@ _LOG: Final = logger("pyxen.libxl")
 
 _MEMORY_COMES_BACK: Final = 10.0  # seconds for Xen to reclaim the memory of a destroyed domain
 _LOOK_AGAIN: Final = 0.05  # seconds between checks
+_LOOKS: Final = 100  # for figures that belong together, while other domains are being built
 
 
 def is_crowded(context: Context, uuid: UUID, needed_kib: int, autoballoon: bool | None) -> bool:
     """Tell whether the domains that this process is already making need the memory that is free."""
-    promised = _promised_kib(context, uuid)
-    if not promised or context.hypervisor.free_kib() >= promised + needed_kib:
+    if not _promised_kib(context, uuid) or _unpromised_kib(context, uuid) >= needed_kib:
         return False
     return may_balloon(context, autoballoon)
 
@@ -82,12 +82,13 @@ def await_memory(
 
 def check_memory(context: Context, operation: Operation[Any], config: CData, autoballoon: bool | None) -> None:
     """Refuse a domain that would not get its memory now, neither what is free nor what dom0 could give up."""
-    needed, free = ffi.new("uint64_t *"), _free_kib(context, operation)
+    needed = ffi.new("uint64_t *")
     raise_failure(operation, lib.libxl_domain_need_memory(context.pointer, config, NO_DOMID, needed))
+    dom0 = _dom0(context)  # before the free memory, or what it gives up in between would count as lacking
+    free = _free_kib(context, operation)
     if needed[0] > free:
         if not may_balloon(context, autoballoon):
             raise not_enough_memory(operation, needed[0], free, lib.ERROR_NOMEM)
-        dom0 = _dom0(context)
         new_target_kib(operation, dom0, needed[0] - free - pending_kib(dom0), needed[0], free)
 
 
@@ -114,6 +115,17 @@ def _promised_kib(context: Context, uuid: UUID) -> int:
     return sum(max(0, needed - have.get(other, 0)) for other, needed in earlier.items())
 
 
+def _unpromised_kib(context: Context, uuid: UUID) -> int:
+    """Return the free memory that no domain still needs which this process began to make before this one."""
+    free, promised = context.hypervisor.free_kib(), 0
+    for _ in range(_LOOKS):
+        promised = _promised_kib(context, uuid)
+        before, free = free, context.hypervisor.free_kib()
+        if free == before:  # both are of one moment
+            break
+    return free - promised
+
+
 def _take_from_dom0(context: Context, operation: Operation[Any], uuid: UUID, needed: int) -> Script[None]:
     """Lower dom0's memory target until the host has enough, as xl does; if dom0 cannot give up enough, take it back.
 
@@ -123,11 +135,13 @@ def _take_from_dom0(context: Context, operation: Operation[Any], uuid: UUID, nee
     lowered, late, trusted = 0, time.monotonic() + CREDIT, True
 
     def free() -> int:
-        return context.hypervisor.free_kib() - _promised_kib(context, uuid)
+        return _unpromised_kib(context, uuid)
 
     try:
-        while (short := needed - free()) > 0:
-            dom0 = _dom0(context)
+        while True:
+            dom0 = _dom0(context)  # before the free memory, or what it gives up in between would be asked for twice
+            if (short := needed - free()) <= 0:
+                return
             more = short - (pending_kib(dom0) if trusted else 0)
             if more > 0:
                 new_target_kib(operation, dom0, more, needed, free())
