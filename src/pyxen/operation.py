@@ -474,7 +474,7 @@ def finish(
 
     Args:
         begin: Begins the operation.
-        undo: Undoes a success whose result cannot be returned. It is called with the backend's own result.
+        undo: Undoes a success whose result cannot be returned, given the backend's own. Its failure becomes a note.
         completer: What completes the operation, see `completing`; None if it is not known.
         begun: A list that gets each operation as soon as it can be stopped. After Ctrl-C it tells how each has ended.
 
@@ -500,8 +500,11 @@ def finish(
             if is_second or not may_wait(started._run.completer):  # noqa: SLF001 (as above)
                 continue  # a second one has ended the wait for the undoing
             if started.exception() is None and undo is not None and (made := started.result()) is not None:
-                with contextlib.suppress(DomainNotFound):  # the domain has ended by itself
+                try:
                     undo(made)
+                except Error as failed:
+                    if not isinstance(failed, DomainNotFound):  # the domain has ended by itself
+                        error.add_note(f"{started.verb} had succeeded, and could not be undone: {failed}")
         raise
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pyxen.backends.xenlight.libxl
 from pyxen import ConnectFailed, DomainConfig, DomainInfo, Host, Operation, libxljson
@@ -27,6 +27,7 @@ __all__ = [
     "after_the_check_of_names",
     "be_impatient",
     "before_a_script",
+    "building",
     "by_address",
     "end_core_dumps",
     "expect_other_workers",
@@ -408,6 +409,13 @@ def after_a_look_at_free_memory(monkeypatch: pytest.MonkeyPatch, happens: Callab
         return free
 
     monkeypatch.setattr(Hypervisor, "free_kib", free_kib)
+
+
+def building(host: Host, mib: int) -> AbstractContextManager[None]:
+    """Let a host be making a domain, which has no memory yet."""
+    backend: Any = host._backend
+    context: AbstractContextManager[None] = backend._context.building(uuid4(), mib * 1024)
+    return context
 
 
 def qmp_patience(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:

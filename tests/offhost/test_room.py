@@ -15,8 +15,8 @@ from pyxen import DomainConfig
 from pyxen.errors import LockFailed, NotEnoughMemory, OperationTimeout, XenstoreError
 from tests.locks import holding
 from tests.offhost import moves
-from tests.offhost.host import OffHost
-from tests.offhost.internals import after_a_look_at_free_memory, refuse_targets_of_dom0
+from tests.offhost.host import OffHost, until
+from tests.offhost.internals import after_a_look_at_free_memory, building, refuse_targets_of_dom0
 
 Configure = Callable[..., DomainConfig]
 
@@ -90,6 +90,30 @@ def test_several_at_once_share_it(full: OffHost, host: pyxen.Host, config: Confi
         assert [one.result(60).info().memory_kib // 1024 for one in creating] == [128] * 4
         given = before - (target_mib(host) or 0)
         assert 4 * 128 - FREE_MIB <= given <= 4 * (128 + 16) - FREE_MIB
+
+
+@pytest.mark.usefixtures("full")
+@pytest.mark.parametrize("workers", [0, 1])
+def test_what_is_promised_to_an_earlier_domain_is_waited_for(
+    config: Configure, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    """Also where dom0 gives nothing up, and by another host of the process."""
+    looks: list[None] = []
+    after_a_look_at_free_memory(monkeypatch, lambda: looks.append(None))
+    with pyxen.connect(workers=workers) as host, pyxen.connect(workers=0) as other:
+        with building(other, FREE_MIB - 16):
+            creating = host.begin.create(config(memory=24), autoballoon=False, timeout=60)
+            until(lambda: len(looks) > 20, "it does not look again and again")
+            assert not creating.done()
+        assert creating.result(60).info().memory_kib // 1024 == 24
+
+
+@pytest.mark.usefixtures("full")
+def test_what_an_earlier_domain_keeps(host: pyxen.Host, config: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pyxen.backends.xenlight.operations.room.CREDIT", 0.2)
+    with building(host, FREE_MIB - 16), pytest.raises(NotEnoughMemory, match="16 MiB free"):
+        host.create(config(memory=24), autoballoon=False, timeout=60)
+    assert [domain.domid for domain in host.list()] == [0, 1]
 
 
 def test_what_dom0_gives_up_meanwhile_is_not_asked_for_twice(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -97,3 +99,23 @@ def test_a_uuid_that_another_program_gives_meanwhile(
         assert isinstance(caught.value, DomainExists) is not fails
     assert names(host) == ["other"]
     assert host.domains["other"].uuid == uuid
+
+
+NOTED = """
+import os, signal, sys
+from uuid import UUID
+from pyxen.backends.xenlight.libxl.journal import Journal
+with Journal().noting(UUID(sys.argv[1])):
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.usefixtures("offhost")
+def test_a_guest_that_was_made_again_is_no_orphan(host: pyxen.Host, config: Configure) -> None:
+    """A process was killed while it made one of that uuid, and what was half made is gone."""
+    uuid = uuid4()
+    assert subprocess.run([sys.executable, "-c", NOTED, str(uuid)], check=False, timeout=60).returncode == -9
+    web = host.create(config(uuid=uuid))
+    assert host.orphans() == ()
+    web.pause()  # as half-made ones are: the note is gone by now
+    assert host.orphans() == ()

@@ -12,7 +12,7 @@ from types import FrameType
 
 import pytest
 
-from pyxen.errors import OperationCancelled
+from pyxen.errors import OperationCancelled, OperationTimeout
 from pyxen.operation import Calls, Operation, completing, finish
 from tests.unit.worker import Worker
 from tests.waiting import until
@@ -279,3 +279,18 @@ def test_each_owns_what_it_has_begun_itself() -> None:
     with pytest.raises(KeyboardInterrupt):
         finish(begin, undone.append)
     assert undone == []
+
+
+def test_ctrl_c_says_so_where_its_undoing_fails() -> None:
+    def begin() -> Operation[str]:
+        operation = Operation[str]("create")
+        Worker(operation).finish.set()
+        operation.exception()
+        raise KeyboardInterrupt
+
+    def undo(_: str) -> None:
+        raise OperationTimeout("destroy 1: it takes too long")
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        finish(begin, undo)
+    assert caught.value.__notes__ == ["create had succeeded, and could not be undone: destroy 1: it takes too long"]

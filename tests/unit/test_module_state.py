@@ -31,6 +31,7 @@ RIGHT: Final = {
     "pyxen.backends.memory.address._machines": "the child forgets all",
     "pyxen.backends.memory.address._options_of": "the child forgets all",
     "pyxen.backends.remote.link._OPEN": "the child lets go of each",
+    "pyxen.backends.xenlight.libxl.builds.BUILDS": "the child forgets all",
     "pyxen.backends.xenlight.libxl.context._CONTEXTS": "the child lets go of each",
     "pyxen.backends.libvirt.unanswered._unmet": "the child forgets all",
     "pyxen.backends.xenlight.libxl.marshal._RECENT": "results that hold in every process, without a lock",

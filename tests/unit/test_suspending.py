@@ -30,6 +30,10 @@ def test_one_at_a_time_and_domain() -> None:
     with pytest.raises(InvalidState, match="a suspend that"):
         begin()
     suspended.set_result(None)
+    resetting = begin("soft_reset")
+    with pytest.raises(InvalidState, match="a soft_reset that this process has begun restarts the guest"):
+        begin("soft_reset")
+    resetting.set_result(None)
     begin()
 
 

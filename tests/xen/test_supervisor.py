@@ -258,6 +258,21 @@ def test_a_soft_reset(host: Host, tiny: MakeConfig, told: Told) -> None:
     assert domain not in host.domains
 
 
+def test_two_soft_resets_at_once(host: Host, tiny: MakeConfig) -> None:
+    domain = host.create(tiny("hvm", disks=[]))
+    wait_for_firmware(domain)
+    end_guest(domain, ShutdownReason.SOFT_RESET)
+    domain.wait(timeout=SECONDS)
+    first = domain.begin.soft_reset(timeout=SECONDS)
+    with pytest.raises(InvalidState, match="a soft_reset that this process has begun restarts the guest"):
+        domain.soft_reset()
+    first.result(SECONDS)
+    assert alive(domain)
+    with pytest.raises(InvalidState, match="has not shut down"):
+        domain.soft_reset()
+    domain.destroy()
+
+
 def test_a_soft_reset_that_cannot_be_preserves(host: Host, tiny: MakeConfig, told: Told) -> None:
     with Supervisor(host, on_outcome=told.put, brake=AT_ONCE):
         domain = host.create(tiny(cmdline="crash", on_crash="soft_reset"))

@@ -167,8 +167,9 @@ def check_answers(info: DomainInfo, verb: str) -> None:
 
 
 def being_suspended(verb: str, domid: int, other: str) -> InvalidState:
-    """Return the exception for a domain that another operation of this process, `other`, suspends meanwhile."""
-    message = f"a {other} that this process has begun suspends the guest: wait until that has ended, or cancel it"
+    """Return the exception for a domain that another operation of this process, `other`, suspends or restarts."""
+    does = "restarts" if other == "soft_reset" else "suspends"
+    message = f"a {other} that this process has begun {does} the guest: wait until that has ended, or cancel it"
     return _refusal(InvalidState, message, verb, domid)
 
 

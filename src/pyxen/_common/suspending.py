@@ -1,5 +1,7 @@
 """Operations that suspend a guest: one at a time for each domain, so that none resumes what another has suspended.
 
+A soft reset counts, too: libxl destroys a guest that is reset while another reset is under way.
+
 Neither Xen nor libxl knows on whose behalf a guest is suspended. So this process knows it, for all of its hosts. Of
 other processes it knows nothing.
 """

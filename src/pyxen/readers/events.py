@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from copy import copy
 from datetime import UTC, datetime
-from typing import Any, Final, Protocol, TypeVar, cast
+from typing import Any, Final, Protocol, TypeVar, cast, get_origin
 from uuid import UUID
 
 from pyxen._durations import timeout_of
@@ -136,7 +136,7 @@ def check_kinds(backend: Backend, kinds: tuple[type[Event], ...]) -> None:
     Raises:
         UnsupportedFeature: It does not announce one of them.
     """
-    for kind in kinds:
+    for kind in map(_class_of, kinds):
         feature = _NOT_EVERYWHERE.get(kind)
         if feature is not None and feature not in backend.features:
             raise lacking(feature, backend.name, _INSTEAD[feature])
@@ -145,11 +145,16 @@ def check_kinds(backend: Backend, kinds: tuple[type[Event], ...]) -> None:
 def event_filter(kinds: tuple[type[Event], ...], domain: Handle | DomainKey | None) -> Callable[[Event], bool]:
     """Return a predicate that says whether an event is wanted; see `Host.events`."""
     for kind in kinds:
-        if not _is_kind(kind):
+        if not _is_kind(_class_of(kind)):
             message = f"{shown_number(kind)} is not a kind of event: give classes, such as pyxen.DomainCreated"
             raise InvalidArgument(message, operation="events")
-    wanted = kinds or (Event,)
+    wanted = tuple(map(_class_of, kinds)) or (Event,)
     return lambda event: isinstance(event, wanted) and (domain is None or _is_about(event, domain))
+
+
+def _class_of(kind: type[Event]) -> type[Event]:
+    """Return the class, which may have been given with the type of its handles: ``DomainCreated[Domain]``."""
+    return get_origin(kind) or kind
 
 
 def _is_kind(kind: object) -> bool:

@@ -15,6 +15,7 @@ from pyxen import connection
 from pyxen.aio.connection import Connecting
 from pyxen.backends.base import Backend
 from tests.unit.aio.fakehost import FakeBackend, run, undone
+from tests.waiting import SECONDS
 
 T = TypeVar("T")
 
@@ -66,7 +67,7 @@ def quiet_and_nothing_left(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     yield
     gc.collect()
     assert [record.getMessage() for record in caplog.records if record.name in {"asyncio", "concurrent.futures"}] == []
-    end = time.monotonic() + 30
+    end = time.monotonic() + SECONDS
     while any(thread.name.startswith("pyxen-aio") for thread in threading.enumerate()):
         assert time.monotonic() < end
         time.sleep(0.001)

@@ -33,7 +33,7 @@ from pyxen.records.stats import DomainStats
 from pyxen.records.topology import Topology
 from pyxen.remus import RemusOptions
 from tests.unit.infos import domain_info
-from tests.waiting import join
+from tests.waiting import SECONDS, join
 
 __all__ = ["CONFIG", "DEFINED", "FakeBackend", "OnHost", "run", "turns", "undone", "until"]
 
@@ -66,6 +66,7 @@ class FakeBackend(Backend):
 
     Attributes:
         may_begin: While it is cleared, calls wait on their threads.
+        waiting: How many calls have a thread, and wait there until they may begin.
         refusal: What every call raises instead of beginning an operation.
         at_once: The verbs whose operations end by themselves.
         operations: All that were begun, in their order.
@@ -83,6 +84,7 @@ class FakeBackend(Backend):
     def __init__(self) -> None:
         self.may_begin = threading.Event()
         self.may_begin.set()
+        self.waiting = 0
         self.refusal: Exception | None = None
         self.at_once = {"destroy"}
         self.operations: list[Operation[Any]] = []
@@ -410,7 +412,11 @@ class FakeBackend(Backend):
     def called(self) -> None:
         """Do what comes before an operation."""
         self.threads.add(threading.current_thread().name)
-        assert self.may_begin.wait(30)
+        with self._lock:
+            self.waiting += 1
+        assert self.may_begin.wait(SECONDS)
+        with self._lock:
+            self.waiting -= 1
         if self.closes:
             raise HostClosed("the host is closed")
         if self.refusal is not None:
@@ -446,7 +452,7 @@ def run(main: Coroutine[Any, Any, T]) -> T:
 
 async def until(condition: Callable[[], object]) -> None:
     """Wait until something is so."""
-    end = time.monotonic() + 30
+    end = time.monotonic() + SECONDS
     while not condition():
         assert time.monotonic() < end, "it did not happen in time"
         await asyncio.sleep(0.001)

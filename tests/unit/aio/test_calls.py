@@ -27,6 +27,7 @@ from pyxen.backends.base import DomainRef
 from pyxen.operation import Calls, completing
 from tests.raising import handlers_that_raise
 from tests.unit.aio.fakehost import CONFIG, FakeBackend, OnHost, run, turns, undone, until
+from tests.waiting import SECONDS
 
 # Calls that look
 
@@ -109,11 +110,11 @@ def test_operations_do_not_wait_for_what_only_looks(backend: FakeBackend, on_hos
     async def main(host: pyxen.aio.Host) -> None:
         go_on, backend.at_once = threading.Event(), {"pause"}
         domain = await host.domains["web1"]
-        backend.uptimes = lambda: [go_on.wait(30)][:0]  # type: ignore[method-assign,return-value,assignment]  # a test's
+        backend.uptimes = lambda: [go_on.wait(SECONDS)][:0]  # type: ignore[method-assign,return-value,assignment]  # a test's
         looking = [asyncio.create_task(host.uptimes()) for _ in range(2 * aio_calls._THREADS)]
         await turns()
         try:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 await domain.pause()
         finally:
             go_on.set()
@@ -148,7 +149,7 @@ def test_a_cancelled_change_ends_first(backend: FakeBackend, on_host: OnHost) ->
     async def main(host: pyxen.aio.Host) -> None:
         backend.may_begin.clear()
         task = asyncio.create_task(host.define(CONFIG))
-        await turns()
+        await until(lambda: backend.waiting)
         task.cancel()
         await turns()
         assert not task.done()
@@ -164,7 +165,7 @@ def test_a_second_cancel_does_not_wait_for_a_change(backend: FakeBackend, on_hos
     async def main(host: pyxen.aio.Host) -> None:
         backend.may_begin.clear()
         task = asyncio.create_task(host.undefine(uuid.UUID(int=9)))
-        await turns()
+        await until(lambda: backend.waiting)
         task.cancel()
         await turns()
         task.cancel()
@@ -346,7 +347,7 @@ def test_cancelled_while_it_begins(backend: FakeBackend, on_host: OnHost) -> Non
     async def main(host: pyxen.aio.Host) -> None:
         backend.may_begin.clear()
         task = asyncio.create_task(host.create(CONFIG))
-        await turns()
+        await until(lambda: backend.waiting)
         task.cancel()
         await turns()
         assert not task.done()
@@ -365,7 +366,7 @@ def test_cancelled_while_it_begins_in_vain(backend: FakeBackend, on_host: OnHost
         backend.may_begin.clear()
         backend.refusal = InvalidState("is paused")
         task = asyncio.create_task(host.create(CONFIG))
-        await turns()
+        await until(lambda: backend.waiting)
         task.cancel()
         await turns()
         backend.may_begin.set()
@@ -523,7 +524,7 @@ def test_what_is_given_back_to_a_closed_host_is_no_loss(caplog: pytest.LogCaptur
 
     async def main() -> None:
         calls, come = aio_calls.Calls(), threading.Event()
-        task = asyncio.create_task(calls.acquire(lambda: come.wait(30), give_back=give_back))
+        task = asyncio.create_task(calls.acquire(lambda: come.wait(SECONDS), give_back=give_back))
         await turns()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):

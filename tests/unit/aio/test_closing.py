@@ -24,6 +24,7 @@ from pyxen.aio.connection import Connecting
 from pyxen.backends.base import DomainRef
 from tests.unit.aio.fakehost import CONFIG, FakeBackend, run, turns, until
 from tests.unit.remote.sockets import at_socket
+from tests.waiting import SECONDS
 
 MADE = DomainRef(7, uuid.UUID(int=7))
 
@@ -32,7 +33,7 @@ Connect = Callable[[], Connecting]
 
 def held_up_until(condition: Callable[[], object]) -> None:
     """Hold the loop up until something is so: no task hears of it."""
-    end = time.monotonic() + 30
+    end = time.monotonic() + SECONDS
     while not condition():
         assert time.monotonic() < end, "it did not happen in time"
         time.sleep(0.001)
@@ -362,7 +363,7 @@ def test_the_child_of_a_fork_undoes_nothing(backend: FakeBackend, connecting: Co
         backend.operations[0].set_result(MADE)
         child = os.fork()
         if child == 0:
-            signal.alarm(20)
+            signal.alarm(120)
             try:
                 coroutine.close()
                 host._lifetime.close()
@@ -480,7 +481,7 @@ def test_a_host_that_is_dropped_is_collected() -> None:
         await host.list()
         return weakref.ref(host)
 
-    dropped, end = asyncio.run(main()), time.monotonic() + 30
+    dropped, end = asyncio.run(main()), time.monotonic() + SECONDS
     while dropped() is not None:  # a thread that has just made a call may not wait for another yet
         assert time.monotonic() < end
         gc.collect()

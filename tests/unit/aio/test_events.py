@@ -172,7 +172,7 @@ def test_letting_go_of_a_reader_closes_it(backend: FakeBackend, on_host: OnHost)
 def test_a_loop_that_is_closed_while_someone_reads(backend: FakeBackend) -> None:
     async def begin() -> asyncio.Task[Event]:
         reading = asyncio.ensure_future(anext(events))
-        await until(lambda: backend.subscribers)
+        await until(lambda: events._stop is not None)  # it has begun, here and there
         await turns()
         return reading
 

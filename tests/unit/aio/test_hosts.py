@@ -21,11 +21,12 @@ from pyxen import (
 from pyxen.aio.connection import Connecting
 from pyxen.backends.base import DomainRef
 from tests.unit.aio.fakehost import CONFIG, FakeBackend, OnHost, run, turns, undone, until
+from tests.waiting import SECONDS
 
 
 def wait_for(condition: Callable[[], object]) -> None:
     """Wait, on a thread beside the loop, until something is so."""
-    end = time.monotonic() + 30
+    end = time.monotonic() + SECONDS
     while not condition():
         assert time.monotonic() < end, "it did not happen in time"
         time.sleep(0.001)
@@ -68,7 +69,7 @@ def test_ctrl_c(backend: FakeBackend, connecting: Callable[[], Connecting]) -> N
 
     async def wake() -> None:
         # Python itself sees a signal that comes right before the loop begins to wait when the loop wakes next.
-        for _ in range(100 * 60):
+        for _ in range(100 * int(SECONDS)):
             await asyncio.sleep(0.01)
 
     def press() -> None:
@@ -143,7 +144,7 @@ def test_a_host_that_does_not_open(backend: FakeBackend, connecting: Callable[[]
 def test_cancelled_while_it_opens(backend: FakeBackend, connecting: Callable[[], Connecting]) -> None:
     async def main() -> None:
         task = asyncio.ensure_future(connecting())
-        await turns()
+        await until(lambda: backend.waiting)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -263,7 +264,7 @@ def test_the_child_of_a_fork(connecting: Callable[[], Connecting]) -> None:
     host = run(opened())
     child = os.fork()
     if child == 0:
-        signal.alarm(20)
+        signal.alarm(120)
         status = 1
         try:
             run(in_child(host))

@@ -12,6 +12,7 @@ import pytest
 from pyxen.aio import _lock
 from pyxen.aio._lock import TaskLock
 from tests.unit.aio.fakehost import run, turns, until
+from tests.waiting import SECONDS
 
 
 def test_tasks_get_it_in_their_order() -> None:
@@ -51,7 +52,7 @@ def test_a_task_that_is_cancelled_as_it_gets_it(turn: int) -> None:
         await asyncio.wait([second])
         assert first.cancelled()
         assert second.cancelled()
-        async with asyncio.timeout(30), lock:
+        async with asyncio.timeout(SECONDS), lock:
             pass
 
     run(main())
@@ -92,7 +93,7 @@ def test_a_task_that_gives_it_back_while_another_thread_gives_it(monkeypatch: py
         waiting.cancel()
         await asyncio.wait([waiting])
         await holder
-        async with asyncio.timeout(30), lock:
+        async with asyncio.timeout(SECONDS), lock:
             pass
 
     run(main())
@@ -113,7 +114,7 @@ def test_many_loops_use_it() -> None:
         async def on_a_loop(number: int) -> None:
             await asyncio.gather(use(number), use(number + 1))
 
-        async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+        async with asyncio.timeout(SECONDS), asyncio.TaskGroup() as group:
             for number in range(0, 8, 2):
                 group.create_task(asyncio.to_thread(asyncio.run, on_a_loop(number)))
             group.create_task(use(8))

@@ -12,6 +12,7 @@ import pytest
 
 import pyxen
 from pyxen import Disk, DomainConfig, DomainExists, InvalidState, Operation, OperationCancelled
+from pyxen.backends.memory.backend import MemoryBackend
 from pyxen.testing import FakeHost
 from tests.backends.support import SECONDS, wait_until
 
@@ -142,16 +143,27 @@ def test_what_is_made_when_its_task_is_cancelled_leaves_no_files(base: Path, end
     assert list(base.parent.glob("*.qcow2")) == []
 
 
-def test_clones_that_were_begun_are_undone_before_the_host_is_closed(tmp_path: Path) -> None:
-    saved = f"{tmp_path}/saved"
+def test_clones_that_were_begun_are_undone_before_the_host_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved, real = f"{tmp_path}/saved", MemoryBackend.restore
+    begun: list[Operation[Any]] = []
+    restores: list[None] = []
 
     async def main(fake: FakeHost) -> None:
         async with fake.aio() as xen:
-            cloning = xen.begin.clone(saved, 100)
+            begun.append(xen.begin.clone(saved, 100))
             wait_until(lambda: len(names(fake)) > 3)
-        assert isinstance(cloning.exception(0), OperationCancelled)
+        assert isinstance(begun[0].exception(0), OperationCancelled)
         assert names(fake) == set()
+
+    def restore(*arguments: Any, **how: Any) -> Operation[Any]:
+        restores.append(None)
+        if len(restores) == 50:  # not all are made before the host is closed
+            wait_until(lambda: begun and begun[0].stopped)
+        return real(*arguments, **how)
 
     with FakeHost() as fake:
         fake.create(WEB.replace(memory=2)).save(saved)
+        monkeypatch.setattr(MemoryBackend, "restore", restore)
         asyncio.run(main(fake))

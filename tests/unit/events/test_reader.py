@@ -18,6 +18,7 @@ from pyxen import (
     Domain,
     DomainCreated,
     DomainDestroyed,
+    DomainPaused,
     DomainRenamed,
     DomainShutdown,
     Event,
@@ -25,6 +26,7 @@ from pyxen import (
     EventsLost,
     HostClosed,
     InvalidArgument,
+    UnsupportedFeature,
 )
 from pyxen.backends.base import Backend, DomainRef
 from pyxen.backends.xenlight.xenstore.watcher import Watcher
@@ -136,6 +138,14 @@ def test_filters(kinds: tuple[type[Event], ...], domain: Any, wanted: str) -> No
     for event in happened.values():
         backend.on_event(event)
     assert [name for name, event in happened.items() if event in hypervisor._queue._items] == wanted.split()
+
+
+def test_a_class_may_be_given_with_the_type_of_its_handles() -> None:
+    with pyxen.connect("memory:///") as host, host.events(DomainCreated[Domain]) as events:
+        host.create(pyxen.DomainConfig("web1", type="pvh", kernel="/k", memory=16)).destroy()
+        assert isinstance(events.get(30), DomainCreated)
+        with pytest.raises(UnsupportedFeature):
+            host.events(DomainPaused[Domain])
 
 
 @pytest.mark.parametrize(

@@ -23,11 +23,16 @@ def test_after_xenstored_was_restarted(
     xen.server.close()
     wait_until(lambda: "events are interrupted" in caplog.text)
     old = xen.server
-    xen.server = type(old)(xen.folder)
-    xen.server._nodes, xen.server.introduced = old._nodes, old.introduced
+    again = xen.folder / "again"  # nobody connects there: it is as it should be before anyone looks
+    again.mkdir()
+    new = type(old)(again)
+    new._nodes, new.introduced = old._nodes, old.introduced
     del xen.domains[5]
-    xen.server.remove("/local/domain/5")
-    xen.server.remove("/libxl/5")
+    new.remove("/local/domain/5")
+    new.remove("/libxl/5")
+    Path(new.path).rename(old.path)
+    new.path = old.path
+    xen.server = new
     wait_until(lambda: xen.server.clients() == 1)
     assert told(events, 3) == ["EventsLost None", "DeviceRemoved 5 d5 console0@0", "DomainDestroyed 5 d5"]
     xen.rename(6, "six")

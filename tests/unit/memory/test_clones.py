@@ -42,5 +42,6 @@ def test_a_clone_that_is_late_waits_quietly_until_its_restores_are_undone(
         monkeypatch.setattr(MemoryBackend, "restore", restore)
         monkeypatch.setattr("pyxen._copies.clone_operation.wait", wait)
         with pytest.raises(OperationTimeout):
-            fake.begin.clone(tmp_path / "saved", 3, timeout=0.1).result(SECONDS)
-    assert looks == [None] * 3
+            fake.begin.clone(tmp_path / "saved", 3, timeout=1).result(SECONDS)
+    assert restores  # on a slow machine the time may be up before there are three
+    assert looks == [None] * len(restores)

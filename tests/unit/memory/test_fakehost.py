@@ -39,6 +39,7 @@ from pyxen import (
 from pyxen.testing import Call, FakeHost
 from tests.forks import told_by_a_child
 from tests.unit.memory.configs import config
+from tests.waiting import until
 
 
 def test_a_verb_that_fails_once(fake: FakeHost) -> None:
@@ -458,11 +459,11 @@ def test_after_a_fork(fake: FakeHost) -> None:
 
 
 def test_no_thread_is_left() -> None:
-    before = threading.active_count()
+    before = threading.enumerate()
     for _ in range(3):
         with FakeHost() as fake:
             fake.create(config())
-    assert threading.active_count() == before
+    until(lambda: not [thread for thread in threading.enumerate() if thread not in before], "a thread is left")
 
 
 def test_the_calls_are_logged(fake: FakeHost) -> None:

@@ -110,8 +110,10 @@ def test_readers_in_the_child_of_a_fork() -> None:
             for lock in (console._reading._lock, console._writing, console._gate, console._mending):
                 assert told_under([lock], refused | closes) == wanted
             assert told_under([log._reading._lock], refused | closes) == wanted
-            console.write("x")  # the parent goes on, and nothing has woken it
             seen = b""
+            while not seen.endswith(b"login: "):  # it boots
+                seen += console.read(10) or pytest.fail("the console is silent")
+            console.write("x")  # the parent goes on, and nothing has woken it
             while not seen.endswith(b"x"):
                 seen += console.read(10) or pytest.fail("the console is silent")
             assert console.read(0) is None

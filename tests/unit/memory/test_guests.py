@@ -26,6 +26,7 @@ from pyxen import (
 )
 from pyxen.testing import FakeHost
 from tests.unit.memory.configs import config
+from tests.waiting import until
 
 
 def test_booting_takes_time_that_nobody_waits_for(fake: FakeHost) -> None:
@@ -253,11 +254,7 @@ def test_the_console(fake: FakeHost) -> None:
         threads = threading.active_count()
         domain.destroy()
         assert console.read(100) == b""
-    for _ in range(1000):
-        if threading.active_count() < threads:
-            break
-        threading.Event().wait(0.001)
-    assert threading.active_count() < threads
+    until(lambda: threading.active_count() < threads, "its thread does not end")
 
 
 def test_a_console_opened_twice_is_one(fake: FakeHost) -> None:

@@ -11,6 +11,7 @@ import pyxen
 from pyxen import Disk, DomainDestroyed, DomainRenamed, MemoryTargetChanged, OperationTimeout
 from pyxen.testing import FakeHost
 from tests.unit.memory.configs import config
+from tests.waiting import join
 
 
 def test_the_next_start(fake: FakeHost) -> None:
@@ -21,7 +22,7 @@ def test_the_next_start(fake: FakeHost) -> None:
     waiting = threading.Thread(target=lambda: found.append(vm.wait_start(after=domain)))
     waiting.start()
     fake.restart()
-    waiting.join(30)
+    join(waiting)
     assert found == [vm.domain()]
     assert found[0] != domain
 

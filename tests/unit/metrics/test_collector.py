@@ -17,6 +17,7 @@ from pyxen.metrics.catalogue import DISK_READ, DOMAIN_CPU
 from pyxen.metrics.counters import Counters
 from pyxen.testing import FakeHost
 from tests.unit.metrics.scrapes import Scrape, openmetrics
+from tests.waiting import SECONDS, join, until
 
 WEB = DomainConfig(
     "web1",
@@ -220,17 +221,18 @@ def test_a_host_that_hangs(fake: FakeHost, monkeypatch: pytest.MonkeyPatch) -> N
 
     def stats() -> tuple[pyxen.DomainStats, ...]:
         readings.append(threading.current_thread())
-        assert goes_on.wait(60)
+        assert goes_on.wait(SECONDS)
         return whole()
 
     monkeypatch.setattr(fake, "stats", stats)
     collector = HostCollector(fake, timeout=0.01)
     assert Scrape(collector).names() == DOWN
     assert Scrape(collector).names() == DOWN
-    assert len(readings) == 1  # the second scrape waited for the same reading
+    until(lambda: readings, "the reading does not begin")
     goes_on.set()
-    readings[0].join(60)
-    patient = HostCollector(fake)
+    join(readings[0])
+    assert len(readings) == 1  # the second scrape waited for the same reading
+    patient = HostCollector(fake, timeout=SECONDS)
     assert Scrape(patient).one("xen_up") == 1
 
 

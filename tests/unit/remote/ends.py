@@ -25,11 +25,11 @@ from pyxen.connection import open_backend
 from pyxen.features import Feature
 from pyxen.serve.policy import ALL, Policy
 from pyxen.serve.server import Server
+from tests.waiting import SECONDS
 
 __all__ = ["SECONDS", "Far", "Served", "client_to", "far_client", "far_server", "served", "until", "usual_welcome"]
 
 URI: Final = "xenlight+ssh://there/"
-SECONDS: Final = 30.0
 
 
 class Silent:

@@ -18,7 +18,7 @@ from pyxen.backends.remote.values import Codec
 from pyxen.errors import ConnectFailed, OperationCancelled
 from pyxen.operation import Operation, may_wait
 from pyxen.serve import calls
-from tests.unit.remote.ends import Served, served, until
+from tests.unit.remote.ends import SECONDS, Served, served, until
 
 CONFIG = DomainConfig("web1", type="pvh", kernel="/boot/vmlinuz", memory=64)
 
@@ -143,15 +143,17 @@ def test_what_opens_only_after_the_caller_has_gone_is_shut(monkeypatch: pytest.M
         found.client.ask("store_read", transaction=None, path="/local/domain/0/name")
         server: Any = found.server
         begin = server._store._store.begin
+        until(lambda: not server._calls)
 
         def late() -> Any:
-            assert go_on.wait(30)
+            assert go_on.wait(SECONDS)
             return begin()
 
         monkeypatch.setattr(server._store._store, "begin", late)
         monkeypatch.setattr(client_module, "_TO_ANSWER", 0.1)
         with pytest.raises(ConnectFailed, match="has not answered"):
             found.client.ask("store_begin")
+        until(lambda: len(server._calls) == 1)
         [call] = server._calls.values()
         until(lambda: call.stopped is not None)
         go_on.set()
@@ -175,9 +177,9 @@ def test_a_result_that_cannot_be_sent_is_undone(monkeypatch: pytest.MonkeyPatch)
         with monkeypatch.context() as patched:
             patched.setattr(calls, "encoded", unsendable)
             patched.setattr(Operation, "wait", noted)
-            creating = found.client.begin("create", config=CONFIG, paused=False, autoballoon=None, timeout=30)
+            creating = found.client.begin("create", config=CONFIG, paused=False, autoballoon=None, timeout=None)
             with pytest.raises(ValueError, match="this cannot be sent"):
-                creating.result(10)
+                creating.result(SECONDS)
         assert waited == [True]
         assert [info.name for info in found.host.list()] == ["Domain-0"]
 
@@ -196,9 +198,9 @@ def test_it_is_undone_at_the_end_if_there_is_no_thread(monkeypatch: pytest.Monke
         with monkeypatch.context() as patched:
             patched.setattr(calls, "encoded", unsendable)
             patched.setattr(threading.Thread, "start", none_left)
-            creating = found.client.begin("create", config=CONFIG, paused=False, autoballoon=None, timeout=30)
+            creating = found.client.begin("create", config=CONFIG, paused=False, autoballoon=None, timeout=None)
             with pytest.raises(ValueError, match="this cannot be sent"):
-                creating.result(10)
+                creating.result(SECONDS)
         assert [info.name for info in found.there.list()] == ["Domain-0", "web1"]
         found.cut()
         assert found.ended()
@@ -220,14 +222,14 @@ def test_a_server_that_fails_undoes_what_was_begun(monkeypatch: pytest.MonkeyPat
     with served("memory:///failing") as found:
         machine: Any = found.there._backend._machine  # type: ignore[attr-defined]
         console = found.host.create(CONFIG).console()
-        machine.timing = dataclasses.replace(durations.QUICK, create=30)
-        operation = found.host.begin.create(CONFIG.replace(name="web2"), timeout=60)
+        machine.timing = dataclasses.replace(durations.QUICK, create=300)
+        operation = found.host.begin.create(CONFIG.replace(name="web2"), timeout=600)
         server: Any = found.server
         until(lambda: any(call.operation is not None for call in server._calls.values()))
         assert len(server._streams) == 1
         failing.set()
         with pytest.raises(OperationCancelled):
-            operation.result(timeout=30)
+            operation.result(timeout=SECONDS)
         assert found.ended()
         assert len(server._streams) == 0
         assert [info.name for info in found.there.list()] == ["Domain-0", "web1"]

@@ -37,7 +37,7 @@ from pyxen.serve import listener, server
 from pyxen.serve.budget import Budget, Share
 from pyxen.serve.policy import LONG, LOOKS, Policy
 from pyxen.serve.settings import Settings
-from tests.unit.remote.ends import Far, far_client, until
+from tests.unit.remote.ends import SECONDS, Far, far_client, until
 from tests.unit.remote.sockets import AtSocket, at_socket
 
 SHORT: Final = Policy(LOOKS | {"unpause", "shutdown", "console"}, passwords=False, source="serve.toml")
@@ -144,7 +144,7 @@ def test_a_message_that_takes_too_long_ends_the_link(monkeypatch: pytest.MonkeyP
                 pass
         finally:
             over.set()
-            thread.join(10)
+            thread.join(SECONDS)
 
 
 def test_a_link_that_is_not_held_to_that_takes_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,14 +187,16 @@ def test_long_messages_of_a_user_share_a_bound(path: Path, monkeypatch: pytest.M
 
 def test_who_waits_for_the_budget_is_not_taken_for_silent(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "_TICK", 0.05)
-    monkeypatch.setattr(server, "_SILENCE", 1.0)
     with at_socket(path, "memory:///budget", Settings(policy=NOTES)) as found:
         others = [Share(found.listener._budget, user) for user in (7, 8)]
         assert all(other.take(MOST_FRAME, 0) for other in others)
         waiting = begun(path, 2 * MIB)
+        heard(waiting, Pong)  # it waits, and has nothing more to say
+        monkeypatch.setattr(server, "_SILENCE", 1.0)
         since = time.monotonic()
         while time.monotonic() - since < 2.5:
             heard(waiting, Pong)
+        monkeypatch.undo()  # who has said all is silent from then on
         others[0].give(MOST_FRAME)
         until(lambda: taken(found) == MOST_FRAME + 2 * MIB)
         waiting.close()

@@ -52,7 +52,7 @@ from pyxen.backends.remote.values import codec_of, encoded
 from pyxen.backends.remote.verbs import verb_of
 from pyxen.errors import OperationFailed
 from pyxen.serve.policy import CHANGES, READ_ONLY
-from tests.unit.remote.ends import Far, client_to, far_client, far_server, until, usual_welcome
+from tests.unit.remote.ends import SECONDS, Far, client_to, far_client, far_server, until, usual_welcome
 from tests.unit.remote.sockets import at_socket
 from tests.unit.remote.test_lost_link import arguments as arguments_for
 
@@ -141,7 +141,7 @@ def test_a_client_begins_a_hundred_thousand_operations() -> None:
         listening.start()
         for number in range(1, 100_001):
             far.say(Call(number, "wait", wait))
-        listening.join(120)
+        listening.join(600)
         assert counts == {"begun": MOST_CALLS, "failed": 100_000 - MOST_CALLS}
         assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 << 10  # KiB
         far.say(*[Cancel(number) for number in range(1, 100_001)])
@@ -261,7 +261,7 @@ def test_answers_to_what_was_never_asked(messages: Any) -> None:
     with far_server(play, welcome=usual_welcome()) as fds:
         client = client_to(*fds)
         operation = client.begin("pause", domain=SOME)
-        assert operation.result(timeout=10) is None
+        assert operation.result(timeout=SECONDS) is None
         assert client.ask("list") == []
         client.close()
 
@@ -286,7 +286,7 @@ def test_an_answer_of_another_kind(verb: str, reply: Any) -> None:
 
     def play(far: Far) -> None:
         far.say(reply(first_call(far).id))
-        assert over.wait(20)
+        assert over.wait(SECONDS)
 
     with far_server(play, welcome=usual_welcome()) as fds:
         client = client_to(*fds)
@@ -294,7 +294,7 @@ def test_an_answer_of_another_kind(verb: str, reply: Any) -> None:
         values: dict[str, Any] = {"domain": SOME} if verb == "pause" else {}
         with pytest.raises(ConnectFailed, match="not pyxen's protocol"):
             (client.begin if verb_of(verb).takes_time else client.ask)(verb, **values)
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 25  # a link that is silent counts as lost after 30
         over.set()
         client.close()
 
@@ -311,7 +311,7 @@ def test_a_success_that_is_nothing() -> None:
     with far_server(play, welcome=usual_welcome()) as fds:
         client = client_to(*fds)
         operation = client.begin("pause", domain=SOME)
-        assert operation.result(timeout=10) is None
+        assert operation.result(timeout=SECONDS) is None
         assert operation.log == ["x"]
         client.close()
 
@@ -326,7 +326,7 @@ def test_a_reason_that_is_none() -> None:
         client = client_to(*fds)
         operation = client.begin("pause", domain=SOME)
         with pytest.raises(OperationFailed):
-            operation.result(timeout=10)
+            operation.result(timeout=SECONDS)
         assert operation.stopped == "cancelled"
         client.close()
 
@@ -353,7 +353,7 @@ def test_a_server_that_grants_without_end() -> None:
         client = client_to(*fds)
         backend = RemoteBackend(client, "xenlight+ssh://there/")
         with pytest.raises(ConnectFailed, match="more of a stream was granted than was sent"):
-            backend.restore_over(source, None, paused=False, timeout=None).result(timeout=10)
+            backend.restore_over(source, None, paused=False, timeout=None).result(timeout=SECONDS)
         client.close()
     os.close(source)
     os.close(sink)
@@ -371,7 +371,7 @@ from pyxen import DomainConfig
 host = pyxen.connect({found.uri!r})
 web1 = host.create(DomainConfig("web1", type="pvh", kernel="/boot/vmlinuz", memory=8))
 events = host.events()
-waiting = web1.begin.wait("shutdown", timeout=60)
+waiting = web1.begin.wait("shutdown", timeout=600)
 child = os.fork()
 if child == 0:
     try:
@@ -398,7 +398,7 @@ web1.destroy()
 assert len(host.list()) == 1
 host.close()
 """
-        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300, check=False)
         assert done.returncode == 0, done.stderr
 
 
@@ -412,14 +412,15 @@ from pyxen import DomainConfig
 host = pyxen.connect({found.uri!r})
 events = host.events()
 kept = host.create(DomainConfig("web1", type="pvh", kernel="/boot/vmlinuz", memory=8))
-waiting = kept.begin.wait("shutdown", timeout=60)
+waiting = kept.begin.wait("shutdown", timeout=600)
 console = kept.console()
+print("all is going", flush=True)
 {end}
 """
-        began = time.monotonic()
-        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
-        assert done.returncode in {0, -signal.SIGKILL}, done.stderr
-        assert time.monotonic() - began < 20
+        with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as program:
+            assert program.stdout is not None
+            assert program.stdout.readline() == "all is going\n"
+            assert program.wait(60) in {0, -signal.SIGKILL}
         until(lambda: len(found.listener) == 0)
         with pyxen.connect("memory:///exited") as there:
             there.domains["web1"].destroy()

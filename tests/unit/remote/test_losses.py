@@ -22,7 +22,7 @@ from pyxen.events import Event
 from pyxen.operation import Operation
 from pyxen.records.qmp_event import QmpEvent, QmpEventsLost
 from pyxen.serve import calls
-from tests.unit.remote.ends import Far, client_to, far_server, served, until, usual_welcome
+from tests.unit.remote.ends import SECONDS, Far, client_to, far_server, served, until, usual_welcome
 
 SOME = DomainRef(1, UUID(int=1))
 
@@ -37,23 +37,24 @@ def test_every_watched_path_is_marked(monkeypatch: pytest.MonkeyPatch) -> None:
         found.there.xenstore.write("/a", "0")
         found.there.xenstore.write("/b", "0")
         with found.host.xenstore.watch("/a", "/b") as watch:
-            assert {change.path for change in (watch.get(10), watch.get(10)) if change} == {"/a", "/b"}
+            assert {change.path for change in (watch.get(SECONDS), watch.get(SECONDS)) if change} == {"/a", "/b"}
             with monkeypatch.context() as patched:
                 patched.setattr(calls, "_MOST_ITEMS", -1)
                 found.there.xenstore.write("/b", "1")
                 until(lambda: any(each._lost for each in found.server._subscriptions.values()))
-            assert [watch.get(10), watch.get(10)] == [NodeChange(path, path, lost=True) for path in ("/a", "/b")]
+            marks = [watch.get(SECONDS), watch.get(SECONDS)]
+            assert marks == [NodeChange(path, path, lost=True) for path in ("/a", "/b")]
 
 
 def test_every_watched_path_is_marked_when_the_link_is_lost() -> None:
     with served("memory:///marks-cut") as found:
         watch = found.host.xenstore.watch("/a", "/b")
         for _ in range(2):
-            assert watch.get(10)
+            assert watch.get(SECONDS)
         found.cut()
-        assert [watch.get(10), watch.get(10)] == [NodeChange(path, path, lost=True) for path in ("/a", "/b")]
+        assert [watch.get(SECONDS), watch.get(SECONDS)] == [NodeChange(path, path, lost=True) for path in ("/a", "/b")]
         with pytest.raises(HostClosed):
-            watch.get(10)
+            watch.get(SECONDS)
 
 
 class Sent:
@@ -150,7 +151,7 @@ def test_lost_events_of_qemu_are_counted_and_not_shown(monkeypatch: pytest.Monke
     monkeypatch.setattr(MemoryBackend, "qmp_events", qmp_events)
     got: list[QmpEvent] = []
     with served("memory:///qmp-lost") as found:
-        listening = found.host._backend.qmp_events(SOME, got.append, lambda _: None, timeout=10).result(10)
+        listening = found.host._backend.qmp_events(SOME, got.append, lambda _: None, timeout=SECONDS).result(SECONDS)
         [put] = putting
         with monkeypatch.context() as patched:
             patched.setattr(calls, "_MOST_ITEMS", -1)
@@ -178,7 +179,7 @@ def test_a_host_that_says_that_events_of_qemu_were_lost() -> None:
     with far_server(play, welcome=usual_welcome()) as fds:
         client = client_to(*fds)
         backend = RemoteBackend(client, "xenlight+ssh://there/")
-        backend.qmp_events(SOME, got.append, lambda _: None, timeout=10).result(10)
+        backend.qmp_events(SOME, got.append, lambda _: None, timeout=SECONDS).result(SECONDS)
         until(lambda: len(got) >= 3)
         assert got[:3] == [QmpEvent("EVENTS_LOST", {}, None), QmpEventsLost.of(3), QmpEventsLost.of(None)]
         client.close()

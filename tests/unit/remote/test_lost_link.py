@@ -139,18 +139,17 @@ def test_it_drops_in_the_middle_of_a_verb(name: str) -> None:
     with far_server(play, welcome=usual_welcome()) as fds:
         client = client_to(*fds)
         call: Callable[..., object] = client.begin if verb_of(name).takes_time else client.ask
-        began = time.monotonic()
-        with pytest.raises(ConnectFailed, match=f"{name}: the connection to there is lost"):
+        with pytest.raises(ConnectFailed, match=f"{name}: the connection to there is lost") as lost:
             call(name, **{key: value for key, value in arguments(name).items() if key != "allow"})
         with pytest.raises(ConnectFailed, match="connect again"):
             client.ask("list")
-        assert time.monotonic() - began < 20  # a link that is silent counts as lost after 30
+        assert "no sign of life" not in str(lost.value)  # it is not that it was silent for 30 s
         assert [each.verb for each in heard] == [name]
         verb_of(name).loads(heard[0].arguments)
         client.close()
 
 
-SLOW = durations.Timing(create=5, boot=0.01, answer=0.01, stop=5, save=5, mercy=5, patience=60)
+SLOW = durations.Timing(create=300, boot=0.01, answer=0.01, stop=5, save=300, mercy=5, patience=300)
 
 
 def seen(host: Host) -> list[tuple[str | None, str]]:
@@ -176,20 +175,22 @@ def test_what_had_begun_is_undone_there(verb: str, tmp_path: Path) -> None:
         other = config.replace(name="web2", uuid=None)
         with saved.open("rb") as file:
             begin: dict[str, Callable[[], Any]] = {
-                "create": lambda: found.host.begin.create(other, timeout=60),
-                "save": lambda: here.begin.save(str(tmp_path / "second"), timeout=60),
-                "save_over": lambda: here.begin.save(writer, timeout=60),
-                "restore": lambda: found.host.begin.restore(str(saved), config=other, timeout=60),
-                "restore_over": lambda: found.host.begin.restore(file, config=other, timeout=60),
-                "wait": lambda: here.begin.wait("shutdown", timeout=60),
-                "core_dump": lambda: here.begin.core_dump(str(tmp_path / "core"), timeout=60),
+                "create": lambda: found.host.begin.create(other, timeout=600),
+                "save": lambda: here.begin.save(str(tmp_path / "second"), timeout=600),
+                "save_over": lambda: here.begin.save(writer, timeout=600),
+                "restore": lambda: found.host.begin.restore(str(saved), config=other, timeout=600),
+                "restore_over": lambda: found.host.begin.restore(file, config=other, timeout=600),
+                "wait": lambda: here.begin.wait("shutdown", timeout=600),
+                "core_dump": lambda: here.begin.core_dump(str(tmp_path / "core"), timeout=600),
             }
             operation = begin[verb]()
+            server: Any = found.server
+            until(lambda: any(call.operation is not None for call in server._calls.values()))
             time.sleep(0.2)
             assert not operation.done()
             found.cut()
             with pytest.raises(ConnectFailed, match="is lost"):
-                operation.result(timeout=10)
+                operation.result(timeout=SECONDS)
         os.close(reader)
         os.close(writer)
         assert found.ended()
@@ -209,7 +210,7 @@ def test_a_domain_whose_handle_did_not_arrive_is_ended() -> None:
         assert not creating.done(), "the client must not say it is made before the server has heard that it knows"
         found.cut()
         with pytest.raises(ConnectFailed, match=r"with uuid .* may exist there"):
-            creating.result(timeout=10)
+            creating.result(timeout=SECONDS)
         assert found.ended()
         assert len(found.there.list()) == 1
 
@@ -223,11 +224,11 @@ def test_a_saved_domain_is_not_lost_with_its_reader(tmp_path: Path) -> None:
         sent = found.client._link.send
         found.client._link.send = lambda message: None if type(message).__name__ == "Drained" else sent(message)  # type: ignore[method-assign]
         with (tmp_path / "saved").open("wb") as file:
-            saving = web1.begin.save(file, timeout=60)
+            saving = web1.begin.save(file, timeout=600)
             until(lambda: found.there.domains["web1"].info().state is DomainState.PAUSED)
             found.cut()
             with pytest.raises(ConnectFailed):
-                saving.result(timeout=10)
+                saving.result(timeout=SECONDS)
         assert found.ended()
         assert found.there.domains["web1"].info().is_running
 
@@ -242,7 +243,7 @@ def read_in_part(found: Served, path: Path) -> Iterator[tuple[Domain, Operation[
     found.client._link.send = lambda message: None if type(message).__name__ == "Drained" else sent(message)  # type: ignore[method-assign]
     there = found.there.domains["web1"]
     with path.open("wb") as file:
-        saving = web1.begin.save(file, timeout=60)
+        saving = web1.begin.save(file, timeout=600)
         until(lambda: there.info().state is DomainState.PAUSED)
         yield there, saving
 
@@ -256,7 +257,7 @@ def test_no_other_save_begins_before_the_reader_has_all(tmp_path: Path) -> None:
             there.begin.migrate("memory:///reading")
         assert saving.cancel()
         with pytest.raises(OperationCancelled, match="the domain goes on"):
-            saving.result(timeout=10)
+            saving.result(timeout=SECONDS)
         there.save(tmp_path / "other")
         assert there not in found.there.domains
 
@@ -269,7 +270,7 @@ def test_a_save_whose_guest_cannot_go_on_says_so(tmp_path: Path, monkeypatch: py
         monkeypatch.setattr(MemoryBackend, "unpause", fail)
         saving.cancel()
         with pytest.raises(OperationCancelled, match=r"cancelled; the domain stays paused, for .*libxl is of no use"):
-            saving.result(timeout=10)
+            saving.result(timeout=SECONDS)
         assert there.info().state is DomainState.PAUSED
 
 
@@ -297,11 +298,11 @@ def test_events_are_lost_with_the_link() -> None:
     with served("memory:///events") as found:
         events = found.host.events()
         found.cut()
-        event = events.get(timeout=10)
+        event = events.get(timeout=SECONDS)
         assert isinstance(event, EventsLost)
         assert event.count is None
         with pytest.raises(HostClosed):
-            events.get(timeout=10)
+            events.get(timeout=SECONDS)
 
 
 def test_a_peer_that_says_nothing_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -313,7 +314,7 @@ def test_a_peer_that_says_nothing_any_more(monkeypatch: pytest.MonkeyPatch) -> N
         began = time.monotonic()
         with pytest.raises(ConnectFailed, match="no sign of life"):
             client.begin("destroy", domain=DomainRef(1, SOME_UUID), timeout=0.5)
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 25  # any link that is silent counts as lost after 30
         silent.set()
         client.close()
 
@@ -358,6 +359,8 @@ def test_a_server_that_answers_and_ends_nothing(
         def create() -> None:
             operation = client.begin("create", **{**arguments("create"), "timeout": timeout})
             if timeout is None:
+                if words.startswith("domain 7"):
+                    until(lambda: any(each.made is not None for each in [*client._calls._pending.values()]))
                 operation.cancel()
             operation.result(SECONDS)
 
@@ -368,4 +371,4 @@ def test_a_server_that_answers_and_ends_nothing(
 
 
 def assert_set(event: threading.Event) -> None:
-    assert event.wait(30)
+    assert event.wait(SECONDS)

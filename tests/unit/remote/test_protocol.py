@@ -110,7 +110,7 @@ def test_a_deadline_and_a_cancel() -> None:
         waiting = web1.begin.wait("shutdown")
         assert waiting.cancel()
         with pytest.raises(pyxen.OperationCancelled):
-            waiting.result(timeout=10)
+            waiting.result(timeout=SECONDS)
 
 
 def test_restoring_asks_here(tmp_path: Any) -> None:
@@ -162,7 +162,7 @@ def test_who_does_not_say_whether_a_domain_is_allowed(tmp_path: Any) -> None:
         found.host.create(CONFIG).save(path)
         try:
             with pytest.raises(OperationTimeout, match="did not say in time"):
-                found.host.restore(path, allow=lambda _: over.wait(SECONDS), timeout=0.2)
+                found.host.restore(path, allow=lambda _: over.wait(SECONDS), timeout=2)
             assert [info.name for info in found.host.list()] == ["Domain-0"]
         finally:
             over.set()

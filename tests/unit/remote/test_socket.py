@@ -32,7 +32,7 @@ from pyxen.serve.peers import Peer, peer_of, why_not
 from pyxen.serve.policy import ALL, LOOKS, Policy
 from pyxen.serve.settings import Settings
 from pyxen.serve.sockets import made_socket, passed_socket
-from tests.unit.remote.ends import Far, until
+from tests.unit.remote.ends import SECONDS, Far, until
 from tests.unit.remote.sockets import AtSocket, at_socket, program
 
 CONFIG: Final = DomainConfig("web1", type="pvh", kernel="/boot/vmlinuz", memory=64)
@@ -81,7 +81,7 @@ def test_the_command_connects(served: AtSocket) -> None:
         [sys.executable, "-m", "pyxen", "--uri", served.uri, "list"],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=True,
     )
     assert "Domain-0" in done.stdout
@@ -102,7 +102,7 @@ def test_many_at_once(served: AtSocket) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(SECONDS)
     assert not failures
     until(lambda: len(served.listener) == 0)
 
@@ -117,7 +117,7 @@ kept = host.create(DomainConfig("kept", type="pvh", kernel="/boot/vmlinuz", memo
 kept.begin.wait("shutdown")
 os._exit(0)
 """
-    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=180)
     until(lambda: len(served.listener) == 0)
     with pyxen.connect(served.uri) as host:
         assert [info.name for info in host.list()] == ["Domain-0", "kept"]
@@ -171,7 +171,7 @@ def test_what_listens_is_no_pyxen(path: Path) -> None:
         thread.start()
         with pytest.raises(ConnectFailed, match="not from pyxen serve: '220 mail"):
             pyxen.connect(f"xenlight+unix://{path}")
-        thread.join(30)
+        thread.join(SECONDS)
 
 
 def test_too_many_wait_to_be_accepted(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,7 +230,7 @@ def told(uri: str, groups: list[int]) -> str:
         extra_groups=groups,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=False,
     )
     return found.stdout
@@ -323,7 +323,7 @@ def test_a_client_that_says_nothing(served: AtSocket, monkeypatch: pytest.Monkey
     assert far.hear_first(len(GREETING)) == GREETING
     began = time.monotonic()
     assert far.hear() is None
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 25
     far.close()
     until(lambda: len(served.listener) == 0)
 
@@ -362,7 +362,7 @@ def test_it_is_told_to_end_while_it_winds_up(path: Path, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(os, "eventfd_write", tell)
     serving.end()
-    winding_up.join(30)
+    winding_up.join(SECONDS)
     serving.end()
     assert open_when_told == [True]
 
@@ -479,7 +479,7 @@ def test_systemd_activates_it(path: Path) -> None:
             with pyxen.connect(f"xenlight+unix://{path}") as host:
                 assert [info.name for info in host.list()] == ["Domain-0"]
             found.terminate()
-            assert found.wait(60) == 0
+            assert found.wait(SECONDS) == 0
         assert path.is_socket()
         assert not Path(f"{path}.lock").exists()
 
@@ -504,7 +504,7 @@ def test_what_systemd_passes_is_of_no_use(path: Path, kind: str, arguments: tupl
         fd = os.open(os.devnull, os.O_RDONLY) if kind == "file" else os.dup(given.fileno())
         with activated(fd, *arguments) as found:
             os.close(fd)
-            _, said = found.communicate(timeout=60)
+            _, said = found.communicate(timeout=180)
         assert found.returncode == 1
         assert words in said
 
@@ -519,8 +519,8 @@ def test_a_signal_ends_it_in_order(path: Path) -> None:
             waiting = host.create(CONFIG).begin.wait("shutdown")
             found.terminate()
             with pytest.raises(ConnectFailed, match=f"the connection to {path} is lost"):
-                waiting.result(timeout=30)
-        assert found.wait(30) == 0
+                waiting.result(timeout=SECONDS)
+        assert found.wait(SECONDS) == 0
     assert list(path.parent.iterdir()) == []
 
 
@@ -528,7 +528,7 @@ def test_it_is_killed(path: Path) -> None:
     """What it leaves is stale, and the next one begins."""
     with program(str(path)) as found:
         found.send_signal(signal.SIGKILL)
-        found.wait(30)
+        found.wait(SECONDS)
     assert path.is_socket()
     with program(str(path)), pyxen.connect(f"xenlight+unix://{path}") as host:
         assert host.list()
@@ -536,7 +536,7 @@ def test_it_is_killed(path: Path) -> None:
 
 def test_a_second_one_is_refused(path: Path) -> None:
     with program(str(path)), program(str(path)) as second:
-        _, said = second.communicate(timeout=60)
+        _, said = second.communicate(timeout=180)
         assert second.returncode == 1
         assert "another process listens at" in said
         with pyxen.connect(f"xenlight+unix://{path}") as host:
@@ -552,7 +552,7 @@ def test_its_file(folder: Path, path: Path) -> None:
             host.info()
     settings.write_text('verbs = "everything"\n')
     with program(str(folder / "other"), "--config", str(settings)) as failing:
-        _, said = failing.communicate(timeout=60)
+        _, said = failing.communicate(timeout=180)
         assert failing.returncode == 1
         assert f"{settings}: verbs is" in said
 
@@ -574,7 +574,7 @@ def test_read_only_narrows_the_file(path: Path) -> None:
 )
 def test_the_command_needs_to_be_told_how(arguments: tuple[str, ...], words: str) -> None:
     command = [sys.executable, "-m", "pyxen", "serve", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
     assert done.returncode == 1
     assert words in done.stderr
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -25,6 +24,7 @@ from pyxen import (
 )
 from pyxen.errors import ConnectFailed
 from tests.unit.aio.fakehost import FakeBackend
+from tests.waiting import SECONDS, until
 
 __all__ = [
     "BRAKE",
@@ -44,14 +44,11 @@ BRAKE = Brake(first_delay=0, max_delay=0)
 
 class Told(SimpleQueue[Outcome]):
     def next(self) -> Outcome:
-        return self.get(timeout=30)
+        return self.get(timeout=SECONDS)
 
 
 def wait_until(condition: Callable[[], object]) -> None:
-    end = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.002)
+    until(condition, "what is waited for")
 
 
 def supervise(host: Host, told: Told, **settings: Any) -> Supervisor:

@@ -292,7 +292,7 @@ def test_what_a_domain_needs_is_asked_again(fake: FakeHost, told: Told, error: E
 def test_a_short_life_counts_though_it_was_asked_again(
     fake: FakeHost, told: Told, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with supervise(fake, told, brake=Brake(first_delay=0.01)):
+    with supervise(fake, told, brake=Brake(min_uptime=1000, first_delay=0.01)):
         domain = fake.create(WEB)
         fake.fail("config", LockFailed("another has it"))
         fake.guest(domain).reboot()

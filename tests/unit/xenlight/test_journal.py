@@ -50,22 +50,38 @@ def test_nothing_is_left_of_what_has_ended(tmp_path: Path) -> None:
 def test_what_a_living_process_makes_is_not_abandoned(tmp_path: Path) -> None:
     journal = Journal(str(tmp_path))
     with journal.noting(ONE):
-        assert abandoned({ONE}, str(tmp_path)) == set()
+        assert abandoned(lambda: {ONE}, str(tmp_path)) == set()
     journal.close()
 
 
 def test_what_a_killed_process_was_making(tmp_path: Path) -> None:
     leave(tmp_path, ONE, OTHER)
-    assert abandoned({ONE, OTHER, THIRD, UUID(int=99)}, str(tmp_path)) == {ONE, OTHER}
-    assert abandoned({OTHER, THIRD}, str(tmp_path)) == {OTHER}
-    assert abandoned({THIRD}, str(tmp_path)) == set()
+    assert abandoned(lambda: {ONE, OTHER, THIRD, UUID(int=99)}, str(tmp_path)) == {ONE, OTHER}
+    assert abandoned(lambda: {OTHER, THIRD}, str(tmp_path)) == {OTHER}
+    assert abandoned(lambda: {THIRD}, str(tmp_path)) == set()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_domain_that_is_made_just_before_the_look(tmp_path: Path) -> None:
+    """A process may be killed after the look at its notes began: so Xen is asked last."""
+    leave(tmp_path, ONE)
+    alive: list[UUID] = []
+    real = os.open
+
+    def open_late(path: str, *arguments: Any) -> int:
+        alive.append(ONE)
+        return real(path, *arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "open", open_late)
+        assert abandoned(lambda: alive, str(tmp_path)) == {ONE}
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_many_at_once(tmp_path: Path) -> None:
     uuids = [uuid4() for _ in range(300)]
     leave(tmp_path, *uuids)
-    assert abandoned(uuids, str(tmp_path)) == set(uuids)
+    assert abandoned(lambda: uuids, str(tmp_path)) == set(uuids)
 
 
 def test_slots_are_used_again(tmp_path: Path) -> None:
@@ -104,7 +120,7 @@ def looked_elsewhere(folder: Path, *alive: UUID) -> list[UUID]:
 import sys
 from uuid import UUID
 from pyxen.backends.xenlight.libxl.journal import abandoned
-print(*abandoned(map(UUID, sys.argv[2:]), sys.argv[1]))
+print(*abandoned(lambda: [UUID(word) for word in sys.argv[2:]], sys.argv[1]))
 """
     command = [sys.executable, "-c", program, str(folder), *map(str, alive)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
@@ -121,14 +137,14 @@ note = Journal(sys.argv[1]).noting(UUID(sys.argv[2]))
 note.__enter__()
 """
     with outlived_by_its_child(program, str(tmp_path), str(ONE)):
-        assert abandoned({ONE, OTHER}, str(tmp_path)) == {ONE}
+        assert abandoned(lambda: {ONE, OTHER}, str(tmp_path)) == {ONE}
 
 
 def test_whoever_looks_in_this_process_does_not_unlock_it(tmp_path: Path) -> None:
     """A process loses such a lock when it closes any descriptor of its file."""
     journal = Journal(str(tmp_path))
     with journal.noting(ONE):
-        assert abandoned({ONE}, str(tmp_path)) == set()
+        assert abandoned(lambda: {ONE}, str(tmp_path)) == set()
         assert looked_elsewhere(tmp_path, ONE) == []
     journal.close()
 
@@ -146,12 +162,12 @@ def test_without_the_right_to_write(tmp_path: Path, caplog: pytest.LogCaptureFix
 
 
 def test_where_nobody_ever_made_anything(tmp_path: Path) -> None:
-    assert abandoned({ONE}, str(tmp_path / "none")) == set()
+    assert abandoned(lambda: {ONE}, str(tmp_path / "none")) == set()
 
 
 def test_a_file_that_was_cut_short(tmp_path: Path) -> None:
     (tmp_path / "1.creating").write_bytes(ONE.bytes + b"xyz")
-    assert abandoned({ONE}, str(tmp_path)) == {ONE}
+    assert abandoned(lambda: {ONE}, str(tmp_path)) == {ONE}
 
 
 def test_the_child_of_a_fork_lets_go(tmp_path: Path) -> None:
@@ -166,30 +182,30 @@ def test_the_child_of_a_fork_lets_go(tmp_path: Path) -> None:
 
 def test_dom0_is_never_abandoned(tmp_path: Path) -> None:
     leave(tmp_path)  # with a free slot, which looks like dom0's uuid
-    assert abandoned({UUID(int=0)}, str(tmp_path)) == set()
+    assert abandoned(lambda: {UUID(int=0)}, str(tmp_path)) == set()
 
 
 def test_a_folder_that_cannot_be_read(tmp_path: Path) -> None:
     file = tmp_path / "a file"
     file.touch()
     with pytest.raises(OperationFailed, match=r"orphans: the notes .* cannot be read: Not a directory"):
-        abandoned(set(), str(file))
+        abandoned(set, str(file))
 
 
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "1.x.creating").mkdir()
     with pytest.raises(OperationFailed, match="cannot be read: Is a directory"):
-        abandoned(set(), str(tmp_path))
+        abandoned(set, str(tmp_path))
 
 
 def test_a_search_that_holds_the_new_file_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     journal = Journal(str(tmp_path))
     with locked_first(monkeypatch):
         with journal.noting(ONE):
-            assert abandoned({ONE}, str(tmp_path)) == set()
+            assert abandoned(lambda: {ONE}, str(tmp_path)) == set()
             assert os.path.getsize(max(tmp_path.iterdir(), key=os.path.getsize)) > 0
         journal.close()
-    assert abandoned({ONE}, str(tmp_path)) == set()
+    assert abandoned(lambda: {ONE}, str(tmp_path)) == set()
     assert list(tmp_path.iterdir()) == []
 
 

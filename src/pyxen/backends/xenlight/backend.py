@@ -369,8 +369,11 @@ class XenlightBackend(XenlightHost):
         return self._run("core_dump", domain, partial(save.core_dump, path=path), timeout)
 
     def soft_reset(self, domain: DomainRef, *, timeout: float | None) -> Operation[None]:
-        check_soft_reset(self._info("soft_reset", domain), BACKEND)
-        return self._run("soft_reset", domain, lifecycle.soft_reset, timeout)
+        operation: Operation[None] = operation_on(domain, "soft_reset", timeout)
+        with alone((BACKEND, domain), operation, domain.domid):
+            check_soft_reset(self._info(operation.verb, domain), BACKEND)
+            self._check_spared(operation.verb, domain)
+            return self._context.run(operation, self._alive(operation, domain, lifecycle.soft_reset))
 
     def config(self, domain: DomainRef) -> Operation[DomainConfig]:
         return self._run("config", domain, configuration.config)

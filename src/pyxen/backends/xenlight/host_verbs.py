@@ -117,11 +117,15 @@ class XenlightHost(Backend):
         return self._own_and_xenstore()[1]
 
     def orphans(self) -> tuple[DomainRef, ...]:
-        infos = [info for info in self._hypervisor.glance() if info.state is not DomainState.DYING]
-        left = journal.abandoned({info.uuid for info in infos})
+        left = journal.abandoned(self._paused)
         with abandoned(self.claims_folder) as found:
             left |= {claim.uuid for one in found for claim in one.claims}
+        infos = [info for info in self._hypervisor.glance() if info.state is not DomainState.DYING]
         return tuple(DomainRef(info.domid, info.uuid) for info in infos if info.uuid in left)
+
+    def _paused(self) -> set[UUID]:
+        """Return the domains that are paused, as half-made ones are: libxl unpauses a domain last."""
+        return {info.uuid for info in self._hypervisor.glance() if info.state is DomainState.PAUSED}
 
     def saved_config(self, path: str) -> DomainConfig:
         return save.saved_config(path)

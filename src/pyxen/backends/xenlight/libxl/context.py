@@ -18,6 +18,7 @@ from pyxen._common.shortage import shortage
 from pyxen._common.still_open import still_open
 from pyxen.backends.xenlight.hypervisor import Hypervisor
 from pyxen.backends.xenlight.libxl.binding import CData, ffi, lib
+from pyxen.backends.xenlight.libxl.builds import BUILDS
 from pyxen.backends.xenlight.libxl.error_map import code_name
 from pyxen.backends.xenlight.libxl.event_loop import (
     TIME_IS_UP,
@@ -89,8 +90,6 @@ class Context:
         self.journal = Journal()
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._sink = LogSink(self._running, lambda: os.eventfd_write(self._wake, 1))
-        self.builds: dict[UUID, int] = {}
-        """The domains that this process is making, in the order of their begin, and the KiB that each needs."""
         self._closed = False
         self._closing = Closing()
         self._pid = os.getpid()
@@ -165,11 +164,11 @@ class Context:
     @contextlib.contextmanager
     def building(self, uuid: UUID, needed_kib: int = 0) -> Iterator[None]:
         """Count a domain among those that are being made."""
-        self.builds[uuid] = needed_kib
+        BUILDS[uuid] = needed_kib
         try:
             yield
         finally:
-            self.builds.pop(uuid, None)
+            BUILDS.pop(uuid, None)
 
     def run(self, operation: Operation[T], script: Script[T]) -> Operation[T]:
         """Start a script. Its end ends the operation.

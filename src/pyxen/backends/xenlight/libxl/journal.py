@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Final
 from uuid import UUID, uuid4
 
@@ -92,24 +92,25 @@ class Journal:
                 os.pwrite(self._fd, data, slot * _SLOT)
 
 
-def abandoned(alive: Collection[UUID], folder: str = FOLDER) -> set[UUID]:
+def abandoned(half_made: Callable[[], Collection[UUID]], folder: str = FOLDER) -> set[UUID]:
     """Return the domains whose creating process is gone.
 
     Args:
-        alive: The existing domains. An unlocked file that names none of them is removed.
+        half_made: Returns the existing domains that may be half-made. It is called after a file was read, which may
+            name a domain that has just been made. An unlocked file that names none of them is removed.
         folder: Where the files are.
 
     Raises:
         OperationFailed: They cannot be read.
     """
     try:
-        return _abandoned(set(alive), folder)
+        return _abandoned(half_made, folder)
     except OSError as error:
         message = f"the notes on what is being created, in {folder}, cannot be read: {error.strerror}"
         raise OperationFailed(message, operation="orphans") from error
 
 
-def _abandoned(alive: set[UUID], folder: str) -> set[UUID]:
+def _abandoned(half_made: Callable[[], Collection[UUID]], folder: str) -> set[UUID]:
     found: set[UUID] = set()
     try:
         paths = [entry.path for entry in os.scandir(folder) if entry.name.endswith(_SUFFIX)]
@@ -124,12 +125,13 @@ def _abandoned(alive: set[UUID], folder: str) -> set[UUID]:
             continue  # its process lives
         try:
             named = _named(fd)
-            if named.isdisjoint(alive):
+            left = named.intersection(half_made()) if named else set()
+            if not left:
                 with contextlib.suppress(OSError):  # the next search removes it
                     os.unlink(path)
         finally:
             unlock_file(fd)
-        found |= named & alive
+        found |= left
     return found
 
 

@@ -14,7 +14,7 @@ from pyxen._common.backend_domains import no_backend_of, served_devices
 from pyxen._common.endings import LEFT, SETTINGS, ended_otherwise
 from pyxen._common.host_files import lacks_bridge
 from pyxen._common.pci_preconditions import first_unassigned, not_assignable
-from pyxen._common.preconditions import check_paused, file_missing, name_taken, no_bridge
+from pyxen._common.preconditions import check_ended, check_paused, file_missing, name_taken, no_bridge
 from pyxen._common.scripts import at_once
 from pyxen._common.usb_lookup import no_such_usb
 from pyxen.backends.xenlight.libxl.binding import CData, c_text, ffi, lib
@@ -26,6 +26,7 @@ from pyxen.backends.xenlight.libxl.own_records import check_readable
 from pyxen.backends.xenlight.libxl.process_workers import NO_DOMID
 from pyxen.backends.xenlight.libxl.received_json import read
 from pyxen.backends.xenlight.operations.configuration import retrieved
+from pyxen.backends.xenlight.operations.effects import present
 from pyxen.backends.xenlight.operations.names import (
     check_alone,
     check_uuid,
@@ -114,7 +115,7 @@ def create(
         ):
             check_free(context, operation, new.config.pcis)
             made = None
-            if not is_crowded(context, identity, needed, autoballoon):
+            if not is_crowded(context, identity, needed):
                 made = yield from _make_in_worker(context, new.json, identity, is_free=is_free)
             if made is None:
                 made = yield from _make_here(context, operation, new.json, identity, autoballoon, is_free=is_free)
@@ -196,7 +197,7 @@ def _make_here(
 ) -> Script[Made]:
     yield from context.connected()
     config = domain_config(context.pointer, json, identity)
-    if (yield from await_memory(context, operation, config, autoballoon)):  # dom0 gave it up: a worker can begin now
+    if (yield from await_memory(context, operation, config, autoballoon)):  # a worker can begin now
         made = yield from _make_in_worker(context, json, identity, is_free=is_free)
         if made is not None:
             return made
@@ -320,6 +321,7 @@ def soft_reset(context: Context, operation: Operation[None], domid: int) -> Scri
     """
     config = yield from retrieved(context, operation, domid)
     json = read(to_json(context.pointer, config), "what libxl keeps").json.encode() + b"\0"
+    check_ended(present(context, operation, domid), operation.verb, "shut down")  # libxl would end a guest that runs
     event = yield from context.workers.call(lib.PYXEN_SOFT_RESET, domid=domid, payload=json, abortable=False)
     if event is not None and event.hung and operation.stopped is not None:
         raise stopped(operation, event.code, f"{_KILLED}; the domain is not restarted: destroy it")

@@ -13,6 +13,7 @@ from pyxen._common.preconditions import not_enough_memory
 from pyxen._common.shield import logger
 from pyxen.backends.xenlight.info import command_line
 from pyxen.backends.xenlight.libxl.binding import CData, ffi, lib
+from pyxen.backends.xenlight.libxl.builds import BUILDS
 from pyxen.backends.xenlight.libxl.context import Context
 from pyxen.backends.xenlight.libxl.error_map import raise_failure
 from pyxen.backends.xenlight.libxl.event_loop import Script, Wait
@@ -30,14 +31,12 @@ _LOG: Final = logger("pyxen.libxl")
 
 _MEMORY_COMES_BACK: Final = 10.0  # seconds for Xen to reclaim the memory of a destroyed domain
 _LOOK_AGAIN: Final = 0.05  # seconds between checks
-_LOOKS: Final = 100  # for figures that belong together, while other domains are being built
+_LOOKS: Final = 0.01  # seconds for looks at figures that belong together, while other domains are being built
 
 
-def is_crowded(context: Context, uuid: UUID, needed_kib: int, autoballoon: bool | None) -> bool:
+def is_crowded(context: Context, uuid: UUID, needed_kib: int) -> bool:
     """Tell whether the domains that this process is already making need the memory that is free."""
-    if not _promised_kib(context, uuid) or _unpromised_kib(context, uuid) >= needed_kib:
-        return False
-    return may_balloon(context, autoballoon)
+    return bool(_promised_kib(context, uuid)) and _unpromised_kib(context, uuid) < needed_kib
 
 
 def await_memory(
@@ -54,7 +53,7 @@ def await_memory(
         autoballoon: Whether dom0 gives up memory for it. None: unless Xen's command line says how much dom0 has.
 
     Returns:
-        Whether dom0 was asked to give up memory.
+        Whether that took time, so that a worker which had no memory may begin now.
 
     Raises:
         NotEnoughMemory: The host does not have it in time.
@@ -62,7 +61,7 @@ def await_memory(
     uuid = UUID(bytes=bytes(ffi.buffer(ffi.addressof(config.c_info, "uuid"), 16)))
     needed = ffi.new("uint64_t *")
     raise_failure(operation, lib.libxl_domain_need_memory(context.pointer, config, NO_DOMID, needed))
-    context.builds[uuid] = needed[0]
+    BUILDS[uuid] = needed[0]
     late = time.monotonic() + _MEMORY_COMES_BACK
     while _free_kib(context, operation) < needed[0]:
         dying = [info.domid for info in context.hypervisor.glance() if info.state is DomainState.DYING]
@@ -72,12 +71,28 @@ def await_memory(
             yield Wait(token)  # returns at once: the domain is dying
             yield Wait(token, until=time.monotonic() + _LOOK_AGAIN)
     is_enough = _free_kib(context, operation) >= needed[0]
-    if is_crowded(context, uuid, needed[0], autoballoon) or (not is_enough and may_balloon(context, autoballoon)):
+    crowded = is_crowded(context, uuid, needed[0])
+    if (crowded or not is_enough) and may_balloon(context, autoballoon):
         yield from _take_from_dom0(context, operation, uuid, needed[0])
         return True
+    if crowded:
+        is_enough = yield from _await_earlier(context, uuid, needed[0])
     if not is_enough:
-        raise not_enough_memory(operation, needed[0], _free_kib(context, operation), lib.ERROR_NOMEM)
-    return False
+        raise not_enough_memory(operation, needed[0], max(0, _unpromised_kib(context, uuid)), lib.ERROR_NOMEM)
+    return crowded
+
+
+def _await_earlier(context: Context, uuid: UUID, needed: int) -> Script[bool]:
+    """Wait until the domains that this process began to make earlier leave enough, and tell whether they do.
+
+    They would all fail if each took the same free memory for its own. One that fails leaves it to the others.
+    """
+    late = time.monotonic() + CREDIT
+    while not (is_enough := _unpromised_kib(context, uuid) >= needed):
+        if not _promised_kib(context, uuid) or time.monotonic() > late:
+            break
+        yield Wait(context.token(), until=time.monotonic() + _LOOK_AGAIN)
+    return is_enough
 
 
 def check_memory(context: Context, operation: Operation[Any], config: CData, autoballoon: bool | None) -> None:
@@ -106,22 +121,22 @@ def may_balloon(context: Context, autoballoon: bool | None) -> bool:
 
 def _promised_kib(context: Context, uuid: UUID) -> int:
     """Return the memory that domains still need which this process began to make before this one."""
-    earlier = dict(context.builds)
+    earlier = dict(BUILDS)
     for later in list(earlier)[list(earlier).index(uuid) if uuid in earlier else 0 :]:
         del earlier[later]
     if not earlier:
         return 0
-    have = {info.uuid: info.memory_kib + (info.claimed_kib or 0) for info in context.hypervisor.glance()}
+    living = [info for info in context.hypervisor.glance() if info.state is not DomainState.DYING]
+    have = {info.uuid: info.memory_kib + (info.claimed_kib or 0) for info in living}
     return sum(max(0, needed - have.get(other, 0)) for other, needed in earlier.items())
 
 
 def _unpromised_kib(context: Context, uuid: UUID) -> int:
     """Return the free memory that no domain still needs which this process began to make before this one."""
-    free, promised = context.hypervisor.free_kib(), 0
-    for _ in range(_LOOKS):
-        promised = _promised_kib(context, uuid)
+    free, late = context.hypervisor.free_kib(), time.monotonic() + _LOOKS
+    while promised := _promised_kib(context, uuid):
         before, free = free, context.hypervisor.free_kib()
-        if free == before:  # both are of one moment
+        if free == before or time.monotonic() > late:  # the same: both figures are of one moment
             break
     return free - promised
 
@@ -145,11 +160,12 @@ def _take_from_dom0(context: Context, operation: Operation[Any], uuid: UUID, nee
             more = short - (pending_kib(dom0) if trusted else 0)
             if more > 0:
                 new_target_kib(operation, dom0, more, needed, free())
+                before = _dom0(context)  # the looks above take time, and other programs set the target, too
                 raise_failure(operation, lib.libxl_set_memory_target(context.pointer, 0, -more, 1, 0))
                 lowered += more
-                if (target := _dom0(context).target_kib) == dom0.target_kib:
+                if (target := _dom0(context).target_kib) == before.target_kib:
                     lowered -= more  # libxl does not look whether xenstored has taken it
-                    path, wanted = "/local/domain/0/memory/target", (target or dom0.current_kib) - more
+                    path, wanted = "/local/domain/0/memory/target", (target or before.current_kib) - more
                     raise not_written(operation, path, wanted, target)
             followed = yield from _follow(context, lambda: free() >= needed, late)
             if time.monotonic() >= late or not (followed or trusted):
