@@ -455,7 +455,7 @@ def test_a_loop_over_changes(store: Xenstore) -> None:
 
 def test_the_deadline_of_a_loop(store: Xenstore) -> None:
     with store.watch(TOP, timeout=1) as watch:
-        assert next(watch).path == TOP
+        assert changes(watch, 1) == [TOP]  # however long that takes
         with pytest.raises(OperationTimeout, match="deadline"):
             next(watch)
 

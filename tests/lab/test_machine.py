@@ -82,17 +82,27 @@ def test_much_output_comes_complete(dom0: Lab) -> None:
 
 
 def test_output_comes_while_the_command_runs(dom0: Lab) -> None:
-    arrivals: list[float] = []
-    started = time.monotonic()
-    dom0.run(["sh", "-c", "echo first; sleep 2"], on_stdout=lambda _: arrivals.append(time.monotonic() - started))
-    assert len(arrivals) == 1
-    assert arrivals[0] < 1.5
+    read, write = os.pipe()
+    shown = b""
+
+    def show(data: bytes) -> None:
+        nonlocal shown
+        if not shown:
+            os.write(write, b"second\n")  # which the command waits for
+        shown += data
+
+    try:
+        dom0.run(["sh", "-c", "echo first; read line; echo $line"], stdin=read, on_stdout=show, timeout=120, check=True)
+    finally:
+        os.close(read)
+        os.close(write)
+    assert shown == b"first\nsecond\n"
 
 
 def test_a_child_left_in_the_background_does_not_hold_the_command(dom0: Lab) -> None:
     started = time.monotonic()
-    assert dom0.run(["sh", "-c", "sleep 60 & echo left"]).stdout == "left\n"
-    assert time.monotonic() - started < 10
+    assert dom0.run(["sh", "-c", "sleep 300 & echo left"]).stdout == "left\n"
+    assert time.monotonic() - started < 200
 
 
 def test_folder_and_environment(dom0: Lab) -> None:
@@ -119,8 +129,8 @@ def test_standard_input_is_empty_unless_given(dom0: Lab) -> None:
 
 
 def test_a_command_that_takes_too_long_is_killed(dom0: Lab) -> None:
-    with pytest.raises(CommandTimeout, match="did not end within 1 s") as caught:
-        dom0.run(["sh", "-c", "echo begun; sleep 100"], timeout=1)
+    with pytest.raises(CommandTimeout, match="did not end within 10 s") as caught:
+        dom0.run(["sh", "-c", "echo begun; sleep 100"], timeout=10)
     assert caught.value.stdout == "begun\n"
     assert dom0.run(["pgrep", "-f", "sleep 100"]).status == 1
     assert dom0.run(["true"]).status == 0
@@ -166,7 +176,9 @@ def test_files_that_are_missing(dom0: Lab, tmp_path: Path) -> None:
 
 
 def test_the_clock_is_right(dom0: Lab) -> None:
-    assert abs(float(dom0.run(["date", "+%s.%N"]).stdout) - time.time()) < 3
+    before = time.time()
+    told = float(dom0.run(["date", "+%s.%N"]).stdout)
+    assert before - 3 < told < time.time() + 3
 
 
 def test_two_run_side_by_side(dom0: Lab) -> None:

@@ -27,7 +27,7 @@ __all__ = ["FOLDER", "OffHost", "children", "until"]
 FOLDER = "PYXEN_OFFHOST_FOLDER"
 """The variable that names where the folders of hosts are; whoever sets it removes what is left."""
 
-_TO_HAPPEN = 10.0  # seconds for a program to end, or for what is waited for to be so
+_TO_HAPPEN = 60.0  # seconds for a program to end, or for what is waited for to be so
 _FOLDERS = (
     "events", "root/dev/xen", "root/proc/xen", "root/sys/hypervisor/version", "root/run/xenstored", "root/run/xen",
     "root/var/lib/xen", "root/var/lib/xenstored", "root/var/log/xen", "root/etc/xen/scripts",
@@ -164,7 +164,7 @@ class OffHost:
             raise RuntimeError(f"{program} has failed ({done.returncode}): {done.stderr or done.stdout}")
         return done.stdout
 
-    def run_python(self, code: str, *arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+    def run_python(self, code: str, *arguments: str, timeout: float = 240) -> subprocess.CompletedProcess[str]:
         """Run a Python program on this host, in a process of its own: for what may end it, or look at its end."""
         return subprocess.run(
             [sys.executable, "-c", code, *arguments],
@@ -279,7 +279,7 @@ class OffHost:
             self.store.introduce(domid, frame, port)
         return domid
 
-    def left(self, timeout: float = 5) -> list[str]:
+    def left(self, timeout: float = _TO_HAPPEN) -> list[str]:
         """Return what is there and was not when the host began: domains, nodes, files, event channels.
 
         What others still have to put away is waited for; numbers that only count, and the history of domids, are left

@@ -21,6 +21,7 @@ from pyxen.errors import DomainNotFound, OperationTimeout, QmpError, Unsupported
 from tests.offhost.host import OffHost, until
 from tests.offhost.internals import qmp_patience
 from tests.offhost.qemu import EVENT, GREETING, READY, Qemu, qemu_of
+from tests.offhost.test_qmp import late_with_the_command
 
 WAIT = 0.3
 SECONDS = 60
@@ -113,8 +114,8 @@ def test_commands_go_beside_the_events(qemu: Qemu) -> None:
         with pytest.raises(QmpError, match="refuses fail: it does not like it") as caught:
             qmp.execute("fail")
         assert caught.value.error_class == "GenericError"
-        with pytest.raises(OperationTimeout, match="may still carry out"):
-            qmp.execute("hang", timeout=WAIT)
+        late = late_with_the_command(lambda seconds: qmp.execute("hang", timeout=seconds))
+        assert "may still carry out" in str(late)
         answers: list[Any] = []
         threads = [
             threading.Thread(target=lambda n=n: answers.append(qmp.execute("echo", n=n)["n"])) for n in range(20)
@@ -135,7 +136,7 @@ def test_commands_go_beside_the_events(qemu: Qemu) -> None:
         heard = len(qemu.heard)
         thread = threading.Thread(target=hang)
         thread.start()
-        until(lambda: len(qemu.heard) > heard, "the command does not come")
+        until(lambda: len(qemu.heard) > heard, "the command does not come", SECONDS)
         with pytest.raises(InvalidState, match="read already"):
             qmp.events()
         events.close()
@@ -147,7 +148,7 @@ def test_commands_go_beside_the_events(qemu: Qemu) -> None:
 def test_more_than_anyone_reads(qemu: Qemu) -> None:
     sends(qemu, *[event("RESET")] * 100, event("LAST"))
     with qemu.domain.qmp.events(maxlen=10) as events:
-        until(lambda: events.lost == 91, "they do not come")
+        until(lambda: events.lost == 91, "they do not come", SECONDS)
         assert sum(event is not None for event in iter(lambda: events.get(0), None)) == 10
 
 
@@ -162,7 +163,7 @@ def test_a_qemu_that_does_not_stop(qemu: Qemu) -> None:
     qemu.does(flood)
     before = os.times()
     with qemu.domain.qmp.events(maxlen=10) as events:
-        until(lambda: events.lost > 5000, "it does not read on")  # more than what is read at once
+        until(lambda: events.lost > 5000, "it does not read on", SECONDS)  # more than what is read at once
         assert next(events).name == "RESET"
     assert os.times().user - before.user < SECONDS
     sends(qemu)
@@ -170,16 +171,21 @@ def test_a_qemu_that_does_not_stop(qemu: Qemu) -> None:
 
 
 def test_a_qemu_that_sends_many_small_ones_is_read_slowly(qemu: Qemu) -> None:
+    begun: list[float] = []
+
     def flood(client: socket.socket) -> None:
-        client.sendall(GREETING + READY)
+        client.sendall(GREETING)
+        client.recv(4096)
+        begun.append(time.monotonic())  # nothing of what follows has been read yet
+        client.sendall(READY)
         while True:
             client.sendall(b'{"event":"A"}\n' * 1000)
 
     qemu.does(flood)
     with qemu.domain.qmp.events(maxlen=10) as events:
-        begin = time.monotonic()
-        until(lambda: events.lost > 12_000, "it does not read on")  # 5000 at once, and in each second that follows
-        assert time.monotonic() - begin > 1
+        # 5000 at once, and in each second that follows
+        until(lambda: events.lost > 12_000, "it does not read on", SECONDS)
+        assert time.monotonic() - begun[0] > 1
         assert next(events).name == "A"
 
 
@@ -243,10 +249,11 @@ def silent(client: socket.socket) -> None:
 
 
 def test_a_qemu_that_hangs(qemu: Qemu, monkeypatch: pytest.MonkeyPatch) -> None:
-    qmp_patience(monkeypatch, WAIT)
     qemu.does(silent)
-    with pytest.raises(OperationTimeout):
-        qemu.domain.qmp.events()
+    with monkeypatch.context() as patch:
+        qmp_patience(patch, WAIT)
+        with pytest.raises(OperationTimeout):
+            qemu.domain.qmp.events()
     sends(qemu)
     with qemu.domain.qmp.events(timeout=WAIT) as events, pytest.raises(OperationTimeout, match="goes on"):
         next(events)
@@ -270,7 +277,7 @@ def test_the_host_is_closed(qemu: Qemu, host: Host) -> None:
 def test_a_reader_that_is_forgotten_is_closed(qemu: Qemu) -> None:
     sends(qemu)
     qemu.domain.qmp.events().get(0)
-    until(lambda: all(thread.name != "pyxen-qmp" for thread in threading.enumerate()), "it goes on")
+    until(lambda: all(thread.name != "pyxen-qmp" for thread in threading.enumerate()), "it goes on", SECONDS)
     assert qemu.domain.qmp.execute("echo") == {}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import os
 import signal
 import socket
 import struct
@@ -24,6 +25,10 @@ from tests.offhost.setup import Release
 from tests.offhost.world import How, Kind, Reason
 from tests.waiting import join
 
+QUICK = "pyxen.backends.xenlight.quick_list._PATIENCE"
+PATIENT = 60.0
+"""Seconds for a xenstored that answers, on a busy machine."""
+
 READ, EVENT = 2, 15  # kinds of xenstored's messages
 
 PROGRAM = """
@@ -31,6 +36,8 @@ import sys
 sys.argv[1:] = {arguments!r}
 import pyxen.backends.xenlight.libxl
 pyxen.backends.xenlight.libxl.__path__.append({folder!r})
+import pyxen.backends.xenlight.quick_list
+pyxen.backends.xenlight.quick_list._PATIENCE = 60.0
 from pyxen.cli import main
 try:
     status = main()
@@ -41,10 +48,17 @@ print(int(status or 0), *loaded, file=sys.stderr)
 """
 
 
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait longer for xenstored before all is left to the command."""
+    monkeypatch.setattr(QUICK, PATIENT)
+
+
 def usual(host: pyxen.Host) -> list[dict[str, object]]:
     return [info.to_dict() for info in host.list()]
 
 
+@pytest.mark.usefixtures("patient")
 def test_it_lists_what_the_host_lists(offhost: OffHost, host: pyxen.Host) -> None:
     assert quick_list() == usual(host)
     domids = [offhost.add(f"web{number}", kind="pv") for number in range(70)]  # more than there are requests in flight
@@ -71,19 +85,22 @@ def test_it_lists_what_the_host_lists(offhost: OffHost, host: pyxen.Host) -> Non
     }
 
 
+@pytest.mark.usefixtures("patient")
 def test_what_is_out_of_the_ordinary_is_left_to_the_command(offhost: OffHost, monkeypatch: pytest.MonkeyPatch) -> None:
     with offhost.world.failing("sysctl.getdomaininfolist", errno.EPERM):  # all of them: xenconsoled asks, too
         assert quick_list() is None
     assert quick_list() is not None
     with offhost.world.sweeping(Kind.REQUESTS, 1, errno.ENOMEM, How.DENY):
         assert quick_list() is None
-    monkeypatch.setattr("pyxen.backends.xenlight.quick_list._PATIENCE", 0.2)
     offhost.signal_xenstored(signal.SIGSTOP)
-    assert quick_list() is None
+    with monkeypatch.context() as patch:
+        patch.setattr(QUICK, 0.2)
+        assert quick_list() is None
     offhost.signal_xenstored(signal.SIGCONT)
     assert quick_list() is not None
 
 
+@pytest.mark.usefixtures("patient")
 def test_what_is_no_control_domain_is_left_to_the_command(offhost: OffHost, host: pyxen.Host) -> None:
     assert quick_list() == usual(host)
     capabilities = offhost.root / "proc/xen/capabilities"
@@ -162,16 +179,21 @@ def test_the_process_prints_the_same_and_loads_nothing(offhost: OffHost, xen: Re
 @pytest.mark.parametrize(
     ("to", "status", "said"),
     [
-        ("| head -0", 141, []),
+        (">&{closed}", 141, []),
         ("> /dev/full", 2, ["error: standard output: No space left on device"]),
         (">&-", 2, ["error: standard output: it is closed"]),
     ],
 )
 def test_an_output_that_takes_nothing(offhost: OffHost, xen: Release, to: str, status: int, said: list[str]) -> None:
     program = PROGRAM.format(arguments=["list"], folder=str(xen.extension))
-    done = subprocess.run(
-        ["bash", "-c", f'{{ sleep 0.1; "$0" -c "$1"; }} {to}', sys.executable, program],
-        env=offhost.environment, capture_output=True, text=True, check=False, timeout=60,
-    )  # fmt: skip
+    reading, closed = os.pipe()
+    os.close(reading)  # nobody reads the pipe any more, before anything is written
+    try:
+        done = subprocess.run(
+            ["bash", "-c", f'"$0" -c "$1" {to.format(closed=closed)}', sys.executable, program],
+            env=offhost.environment, capture_output=True, text=True, check=False, timeout=60, pass_fds=[closed],
+        )  # fmt: skip
+    finally:
+        os.close(closed)
     *lines, last = done.stderr.splitlines()
     assert (done.stdout, lines, last.split()[0]) == ("", said, str(status))

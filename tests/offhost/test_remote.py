@@ -13,6 +13,7 @@ import pyxen
 from pyxen import ConnectFailed, Disk, DomainConfig, DomainExists, FileMissing, Host
 from pyxen.records.info import DomainState
 from tests.offhost.host import OffHost
+from tests.offhost.internals import after_the_check_of_names
 from tests.unit.remote.ends import Served, served, until
 
 Configure = Callable[..., DomainConfig]
@@ -57,11 +58,24 @@ def test_the_main_verbs(offhost: OffHost, link: Served, config: Configure, tmp_p
     assert offhost.left() == []
 
 
-def test_a_link_that_drops_during_a_create(offhost: OffHost, link: Served, config: Configure) -> None:
+def test_a_link_that_drops_during_a_create(
+    offhost: OffHost, link: Served, config: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, is_cut = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        begun.set()
+        assert is_cut.wait(60)
+
+    after_the_check_of_names(monkeypatch, wait)  # or it may have ended before the link drops
     creating = link.host.begin.create(config(), timeout=60)
-    link.cut()
+    try:
+        assert begun.wait(60)
+        link.cut()
+    finally:
+        is_cut.set()
     with pytest.raises(ConnectFailed, match="is lost"):
-        creating.result(timeout=30)
+        creating.result(timeout=60)
     assert link.ended()
     until(lambda: names(link.there) == ["Domain-0"])
     assert offhost.left() == []
@@ -80,8 +94,10 @@ def test_lists_beside_creates(link: Served, config: Configure) -> None:
     thread = threading.Thread(target=look, daemon=True)
     thread.start()
     made = [link.host.create(config(name=f"web{number}"), timeout=60) for number in range(3)]
+    until(lambda: longest[0] > 0)
     stop.set()
     thread.join(60)
-    assert 0 < longest[0] < 10
+    assert not thread.is_alive()
+    assert longest[0] < 60
     for web in made:
         web.destroy()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
@@ -15,7 +17,7 @@ from pyxen.errors import HostClosed, OperationFailed
 from tests.interrupts import interrupted
 from tests.offhost.host import OffHost
 from tests.offhost.world import Reason
-from tests.waiting import until
+from tests.waiting import join, until
 
 Configure = Callable[..., DomainConfig]
 
@@ -158,14 +160,22 @@ def test_a_list_is_right_after_ctrl_c_in_one_that_made_room(offhost: OffHost) ->
 
 
 @contextlib.contextmanager
-def signalled(handler: Callable[..., object]) -> Iterator[None]:
-    """Call a handler while this thread waits in the block."""
+def signalled(handler: Callable[..., object], operation: pyxen.Operation[None]) -> Iterator[None]:
+    """Call a handler while this thread waits in the block: when it has stopped the operation, which does not end."""
+    waiting = threading.get_ident()
+
+    def send() -> None:
+        until(lambda: operation.stopped is not None, "the operation is stopped")
+        time.sleep(0.2)
+        signal.pthread_kill(waiting, signal.SIGALRM)
+
     before = signal.signal(signal.SIGALRM, handler)
+    sender = threading.Thread(target=send)
+    sender.start()
     try:
-        signal.setitimer(signal.ITIMER_REAL, 0.2)
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        join(sender)
         signal.signal(signal.SIGALRM, before)
 
 
@@ -193,7 +203,7 @@ def test_ctrl_c_in_a_close_that_is_called_again(offhost: OffHost) -> None:
 
     host = pyxen.connect("xenlight:///")
     operation = suspending(offhost, host)
-    with pytest.raises(KeyboardInterrupt), signalled(ctrl_c):
+    with pytest.raises(KeyboardInterrupt), signalled(ctrl_c, operation):
         host.close()
     assert not operation.done()
     with pytest.raises(HostClosed):
@@ -214,6 +224,6 @@ def test_a_handler_closes_the_host_that_is_being_closed(offhost: OffHost) -> Non
         host.close()  # it cannot wait for its own thread
         offhost.world.shut_down(1, Reason.SUSPEND)
 
-    with signalled(handler):
+    with signalled(handler, operation):
         host.close()
     check_undone(operation)

@@ -26,7 +26,7 @@ def outcomes(host: pyxen.Host) -> Iterator[Queue[Outcome]]:
     thread.start()
     yield told
     supervisor.stop()
-    thread.join(20)
+    thread.join(60)
 
 
 def test_a_guest_that_reboots_comes_back(
@@ -34,9 +34,9 @@ def test_a_guest_that_reboots_comes_back(
 ) -> None:
     web = host.create(config(on_reboot="restart"))
     offhost.shut_down(web.domid, Reason.REBOOT)
-    outcome = outcomes.get(timeout=20)
+    outcome = outcomes.get(timeout=60)
     assert outcome.error is None
-    until(lambda: [info.name for info in host.list()] == ["Domain-0", "web"], "it does not come back")
+    until(lambda: [info.name for info in host.list()] == ["Domain-0", "web"], "it does not come back", 60)
     assert host.domains["web"].domid != web.domid
     assert host.domains["web"].uuid == web.uuid
 
@@ -45,7 +45,7 @@ def test_a_guest_that_powers_off_is_cleared_away(
     offhost: OffHost, host: pyxen.Host, config: Configure, outcomes: Queue[Outcome]
 ) -> None:
     offhost.shut_down(host.create(config()).domid)
-    assert outcomes.get(timeout=20).error is None
+    assert outcomes.get(timeout=60).error is None
     assert offhost.left() == []
 
 
@@ -54,7 +54,7 @@ def test_a_guest_that_crashes_is_preserved(
 ) -> None:
     web = host.create(config(on_crash="preserve"))
     offhost.world.crash(web.domid)
-    assert outcomes.get(timeout=20).error is None
+    assert outcomes.get(timeout=60).error is None
     assert web.info().shutdown_reason == pyxen.ShutdownReason.CRASH
 
 
@@ -64,7 +64,7 @@ def test_a_guest_that_cannot_be_destroyed_is_told_of(
     web = host.create(config(on_reboot="restart"))
     with offhost.world.failing("domctl.destroydomain", errno.EPERM):
         offhost.shut_down(web.domid, Reason.REBOOT)
-        outcome = outcomes.get(timeout=20)
+        outcome = outcomes.get(timeout=60)
     assert outcome.error is not None
     assert outcome.preserved == web
     assert outcome.config is not None
@@ -86,14 +86,14 @@ def test_the_end_of_a_guest_is_noticed_whatever_call_fails(
         return
     error = errno.EAGAIN if how is How.DENY else errno.EIO
     for nth in range(1, FIRST + 1):
-        web = host.create(config(on_reboot="restart"), timeout=20)
+        web = host.create(config(on_reboot="restart"), timeout=60)
         with offhost.world.sweeping(kind, nth, error, how) as swept:
             offhost.shut_down(web.domid, Reason.REBOOT)
             outcome = outcomes.get(timeout=60)
         assert swept.pid, f"it makes no {nth} calls"
         assert outcome.domid == web.domid
         assert outcome.error is None, f"call {nth}, {swept.what}: {outcome.error}"
-        host.domains["web"].destroy(timeout=20)
+        host.domains["web"].destroy(timeout=60)
         while not outcomes.empty():
             outcomes.get_nowait()
 
@@ -108,6 +108,6 @@ def test_a_guest_that_xenstore_tells_no_name_of_is_warned_of(
     web = host.create(config(on_reboot="restart"))
     host.xenstore.remove(f"/local/domain/{web.domid}/name")
     offhost.shut_down(web.domid, Reason.REBOOT)
-    until(lambda: "it has no name in xenstore" in caplog.text, "nothing is told")
+    until(lambda: "it has no name in xenstore" in caplog.text, "nothing is told", 60)
     assert outcomes.empty()
     web.destroy()

@@ -28,12 +28,12 @@ WITHOUT_DESCRIPTORS = """
 from tests.offhost.host import children
 os.closerange(0, 100)
 with pyxen.connect(workers=int(workers)) as host, host.events():
-    web = host.create(config, timeout=20)
+    web = host.create(config, timeout=60)
     say([info.name for info in host.list()])
     for pid in children():
         say([os.readlink(f"/proc/{pid}/fd/{fd}") for fd in range(3)])
     web.set_userdata("note", b"x")
-    web.destroy(timeout=20)
+    web.destroy(timeout=60)
 say("end")
 """
 
@@ -46,9 +46,9 @@ def reap():
             pass
 threading.Thread(target=reap, daemon=True).start()
 with pyxen.connect(workers=int(workers)) as host:
-    web = host.create(config, timeout=20)
+    web = host.create(config, timeout=60)
     try:
-        web.destroy(timeout=20)
+        web.destroy(timeout=60)
     except pyxen.OperationFailed:
         say("failed")
 say("end")
@@ -56,7 +56,7 @@ say("end")
 
 WITH_WORK_LEFT = """
 host = pyxen.connect(workers=int(workers))
-first = host.create(config, timeout=20)
+first = host.create(config, timeout=60)
 ending = first.begin.destroy()
 begun = [host.begin.create(config.replace(name=f"web{number}")) for number in range(3)]
 say("end")
@@ -64,7 +64,7 @@ say("end")
 
 WITH_XENSTORED_HUNG = """
 host = pyxen.connect(workers=int(workers))
-first = host.create(config, timeout=20)
+first = host.create(config, timeout=60)
 os.kill(int(os.environ["XENSTORED"]), signal.SIGSTOP)
 begun = [host.begin.create(config.replace(name=f"web{number}")) for number in range(2)]
 say("end")
@@ -75,7 +75,7 @@ def run(offhost: OffHost, kernels: dict[str, str], folder: Path, program: str, w
     """Run a program on the host, see that it ends well, and return what it has reported."""
     report = folder / "report"
     arguments = [kernels["pvh"], offhost.release.name, str(workers), str(report)]
-    done = offhost.run_python(BEGINNING + program, *arguments)
+    done = offhost.run_python(BEGINNING + program, *arguments, timeout=240)
     assert done.returncode == 0, done.stderr
     return report.read_text().splitlines()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -26,7 +27,8 @@ from pyxen import (
 from pyxen.backends.xenlight.xenstore import connection
 from pyxen.testing import FakeHost
 from tests.forks import told_by_a_child
-from tests.offhost.host import OffHost, until
+from tests.offhost.host import OffHost
+from tests.waiting import SECONDS, until
 
 TOP = "/tool/test"
 
@@ -41,6 +43,14 @@ def store(host: pyxen.Host) -> Xenstore:
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give up a xenstored that does not answer sooner than in real life."""
     monkeypatch.setattr(connection, "PATIENCE", 0.3)
+
+
+def answers(store: Xenstore) -> bool:
+    """Tell whether xenstored answers."""
+    with contextlib.suppress(ConnectFailed):
+        store.read("/")
+        return True
+    return False
 
 
 # What others see
@@ -64,9 +74,9 @@ def test_what_a_guest_writes(offhost: OffHost, store: Xenstore) -> None:
     guest = offhost.guest(offhost.add("web"))
     path = f"/local/domain/{guest.domid}/data"
     with store.watch(path) as watch:
-        assert watch.get(5) == NodeChange(path, path)
+        assert watch.get(SECONDS) == NodeChange(path, path)
         guest.store.write("data/report", b"\xff\0\xfe")
-        assert watch.get(5) == NodeChange(f"{path}/report", path)
+        assert watch.get(SECONDS) == NodeChange(f"{path}/report", path)
     assert store.read_bytes(f"{path}/report") == b"\xff\0\xfe"
     store.write(f"{path}/report", store.read(f"{path}/report"))
     assert guest.store.read("data/report").encode(errors="surrogateescape") == b"\xff\0\xfe"
@@ -138,8 +148,8 @@ def _without_order(outcome: object) -> object:
 
 
 @pytest.mark.usefixtures("impatient")
-def test_a_xenstored_that_hangs(offhost: OffHost, store: Xenstore) -> None:
-    store.write(TOP, "1")
+def test_a_xenstored_that_hangs(offhost: OffHost, store: Xenstore, monkeypatch: pytest.MonkeyPatch) -> None:
+    offhost.store.write(TOP, "1")
     offhost.signal_xenstored(signal.SIGSTOP)
     try:
         calls = (
@@ -154,9 +164,11 @@ def test_a_xenstored_that_hangs(offhost: OffHost, store: Xenstore) -> None:
                 call()
     finally:
         offhost.signal_xenstored(signal.SIGCONT)
-    until(lambda: store.read(TOP) in {"1", "2"}, "it does not answer again")
+    monkeypatch.undo()  # from now on it has its time, over connections that are opened anew
+    until(lambda: answers(store), "it answers again")
+    assert store.read(TOP) in {"1", "2"}
     with store.watch(TOP) as watch:
-        assert watch.get(5) == NodeChange(TOP, TOP)
+        assert watch.get(SECONDS) == NodeChange(TOP, TOP)
 
 
 @pytest.mark.usefixtures("impatient")
@@ -165,43 +177,58 @@ def test_many_watches_that_begin_while_xenstored_hangs(offhost: OffHost, store: 
     try:
         with ThreadPoolExecutor(8) as pool:
             for begun in [pool.submit(store.watch, f"{TOP}/{number}") for number in range(8)]:
-                assert isinstance(begun.exception(10), ConnectFailed)
+                assert isinstance(begun.exception(SECONDS), ConnectFailed)
     finally:
         offhost.signal_xenstored(signal.SIGCONT)
 
 
-@pytest.mark.usefixtures("impatient")
-def test_threads_that_ask_while_xenstored_hangs_fail_together(offhost: OffHost, store: Xenstore) -> None:
+def test_threads_that_ask_while_xenstored_hangs_fail_together(
+    offhost: OffHost, store: Xenstore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "PATIENCE", 2.0)  # within it, all of them have begun to wait
     store.write(TOP, "1")
-    sent = offhost.world.count("xenstore.send")
+    together = threading.Barrier(16)
+
+    def ask() -> None:
+        together.wait(SECONDS)
+        store.read(TOP)
+
+    mark = offhost.world.mark()
     offhost.signal_xenstored(signal.SIGSTOP)
     try:
         with ThreadPoolExecutor(16) as pool:
-            asked = [pool.submit(store.read, TOP) for _ in range(16)]
-            assert {type(each.exception(10)) for each in asked} == {ConnectFailed}
+            asked = [pool.submit(ask) for _ in range(16)]
+            assert {type(each.exception(SECONDS)) for each in asked} == {ConnectFailed}
     finally:
         offhost.signal_xenstored(signal.SIGCONT)
-    assert offhost.world.count("xenstore.send") - sent < 8  # most did not ask again, which would have taken as long
+    calls = [call for call in offhost.world.calls_since(mark) if call.pid == os.getpid()]  # xenconsoled asks, too
+    # Most did not ask again, which would have taken as long.
+    assert sum(call.name == "xenstore.send" for call in calls) < 8
+    monkeypatch.undo()
+    until(lambda: answers(store), "it answers again")
     assert store.read(TOP) == "1"
 
 
 def test_a_watch_outlives_a_restart(offhost: OffHost, store: Xenstore, caplog: pytest.LogCaptureFixture) -> None:
     with store.watch(TOP, "@releaseDomain") as watch, store.watch(f"{TOP}/b") as other:
-        assert {watch.get(5), watch.get(5)} == {NodeChange(TOP, TOP), NodeChange("@releaseDomain", "@releaseDomain")}
-        assert other.get(5) == NodeChange(f"{TOP}/b", f"{TOP}/b")
+        assert {watch.get(SECONDS), watch.get(SECONDS)} == {
+            NodeChange(TOP, TOP),
+            NodeChange("@releaseDomain", "@releaseDomain"),
+        }
+        assert other.get(SECONDS) == NodeChange(f"{TOP}/b", f"{TOP}/b")
         offhost.signal_xenstored(signal.SIGKILL)
-        until(lambda: "watches of xenstore are interrupted" in caplog.text, "it does not see that xenstored ended")
+        until(lambda: "watches of xenstore are interrupted" in caplog.text, "it sees that xenstored ended")
         with pytest.raises(ConnectFailed):
             store.read("/")
         with pytest.raises(ConnectFailed):
             store.watch(TOP)
         offhost.restart_xenstored()
-        found = {watch.get(10), watch.get(10)}
+        found = {watch.get(SECONDS), watch.get(SECONDS)}
         assert found == {NodeChange(TOP, TOP, lost=True), NodeChange("@releaseDomain", "@releaseDomain", lost=True)}
-        assert other.get(10) == NodeChange(f"{TOP}/b", f"{TOP}/b", lost=True)
+        assert other.get(SECONDS) == NodeChange(f"{TOP}/b", f"{TOP}/b", lost=True)
         store.write(f"{TOP}/b", "1")
-        assert watch.get(5) == NodeChange(f"{TOP}/b", TOP)
-        assert other.get(5) == NodeChange(f"{TOP}/b", f"{TOP}/b")
+        assert watch.get(SECONDS) == NodeChange(f"{TOP}/b", TOP)
+        assert other.get(SECONDS) == NodeChange(f"{TOP}/b", f"{TOP}/b")
     assert caplog.text.count("interrupted") == 1
 
 
@@ -239,11 +266,11 @@ def test_one_cannot_disturb_pyxens_own_connections(offhost: OffHost, host: pyxen
             offhost.store.write(f"{TOP}/a", "1")
 
         host.xenstore.transaction(change)
-        event = events.get(5)
+        event = events.get(SECONDS)
         assert event is not None
         assert event.name == "mine"
         assert [info.name for info in host.list()] == ["Domain-0", "mine"]
-        until(lambda: "2 to read" in repr(unread), "it was not told")
+        until(lambda: "2 to read" in repr(unread), "it is told")
 
 
 def test_a_path_that_this_xenstored_refuses(offhost: OffHost, store: Xenstore) -> None:
@@ -284,12 +311,12 @@ def test_a_conflict_leaves_no_transaction_behind(store: Xenstore) -> None:
 
 def test_a_child_of_a_fork_is_refused(store: Xenstore) -> None:
     watch = store.watch(TOP)
-    watch.get(5)
+    watch.get(SECONDS)
 
     calls = (lambda: store.read("/"), lambda: store.watch(TOP), lambda: watch.get(0), watch.close)
     assert told_by_a_child(calls) == ["HostClosed", "HostClosed", "HostClosed", "None"]
     store.write(TOP, "1")
-    assert watch.get(5) == NodeChange(TOP, TOP)
+    assert watch.get(SECONDS) == NodeChange(TOP, TOP)
     watch.close()
 
 
@@ -297,17 +324,17 @@ def test_nothing_is_left_of_a_host_that_was_closed(offhost: OffHost) -> None:
     with pyxen.connect("xenlight:///") as host:
         host.xenstore.read("domid")  # what is opened once stays
         with host.xenstore.watch(TOP) as watch:
-            watch.get(5)
+            watch.get(SECONDS)
     before, threads = len(os.listdir("/proc/self/fd")), threading.active_count()
     for _ in range(5):
         with pyxen.connect("xenlight:///") as host:
             host.xenstore.write(TOP, "1")
-            host.xenstore.watch(TOP).get(5)
+            host.xenstore.watch(TOP).get(SECONDS)
             with host.xenstore.watch(TOP) as watch:
-                watch.get(5)
+                watch.get(SECONDS)
         host.close()
-    assert threading.active_count() <= threads
-    assert len(os.listdir("/proc/self/fd")) <= before
+    until(lambda: threading.active_count() <= threads, "its threads end")
+    until(lambda: len(os.listdir("/proc/self/fd")) <= before, "its descriptors are closed")
     assert offhost.store.exists(TOP)
 
 
@@ -318,7 +345,7 @@ def test_the_connection_ends_with_the_last_watch(host: pyxen.Host) -> None:
     for _ in range(3):
         first, second = host.xenstore.watch(TOP), host.xenstore.watch(TOP)
         first.close()
-        assert second.get(5) == NodeChange(TOP, TOP)
+        assert second.get(SECONDS) == NodeChange(TOP, TOP)
         assert watching()
         second.close()
-        until(lambda: not watching(), "its thread does not end")
+        until(lambda: not watching(), "its thread ends")

@@ -78,20 +78,22 @@ def test_in_the_child_of_a_fork_the_parent_serves(exporter: Exporter) -> None:
 
 
 def test_the_child_of_a_fork_does_not_hold_the_address(exporter: Exporter) -> None:
-    read, write = os.pipe()
+    (begun, begins), (read, write) = os.pipe(), os.pipe()
     child = os.fork()
     if child == 0:
+        os.write(begins, b"x")  # what is to be let go after a fork has been let go
         os.read(read, 1)
         os._exit(0)
     try:
+        assert os.read(begun, 1) == b"x"
         exporter.close()
         with pytest.raises(urllib.error.URLError, match="refused"):
             get(exporter.url)
     finally:
         os.write(write, b"x")
         os.waitpid(child, 0)
-        os.close(read)
-        os.close(write)
+        for end in (begun, begins, read, write):
+            os.close(end)
 
 
 def test_silent_clients_take_few_threads_and_keep_nobody_out(exporter: Exporter) -> None:

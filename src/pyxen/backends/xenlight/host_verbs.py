@@ -117,15 +117,12 @@ class XenlightHost(Backend):
         return self._own_and_xenstore()[1]
 
     def orphans(self) -> tuple[DomainRef, ...]:
-        left = journal.abandoned(self._paused)
+        noted = journal.abandoned(lambda: {info.uuid for info in self._hypervisor.glance() if _may_be_half_made(info)})
         with abandoned(self.claims_folder) as found:
-            left |= {claim.uuid for one in found for claim in one.claims}
+            claimed = {claim.uuid for one in found for claim in one.claims}
         infos = [info for info in self._hypervisor.glance() if info.state is not DomainState.DYING]
-        return tuple(DomainRef(info.domid, info.uuid) for info in infos if info.uuid in left)
-
-    def _paused(self) -> set[UUID]:
-        """Return the domains that are paused, as half-made ones are: libxl unpauses a domain last."""
-        return {info.uuid for info in self._hypervisor.glance() if info.state is DomainState.PAUSED}
+        left = [info for info in infos if info.uuid in claimed or (info.uuid in noted and _may_be_half_made(info))]
+        return tuple(DomainRef(info.domid, info.uuid) for info in left)
 
     def saved_config(self, path: str) -> DomainConfig:
         return save.saved_config(path)
@@ -376,3 +373,8 @@ class XenlightHost(Backend):
             own, xenstore = self._hypervisor.read_all(("domid", XENSTORE_DOMID))
             self._spared = domid_of(own) or 0, domid_of(xenstore)
         return self._spared
+
+
+def _may_be_half_made(info: DomainInfo) -> bool:
+    """Tell whether a domain is paused: libxl unpauses one last. Another that was given its uuid since mostly runs."""
+    return info.state is DomainState.PAUSED

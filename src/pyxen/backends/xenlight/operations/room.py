@@ -76,23 +76,22 @@ def await_memory(
         yield from _take_from_dom0(context, operation, uuid, needed[0])
         return True
     if crowded:
-        is_enough = yield from _await_earlier(context, uuid, needed[0])
+        yield from _await_earlier(context, uuid, needed[0])
+        is_enough = _free_kib(context, operation) >= needed[0]
     if not is_enough:
-        raise not_enough_memory(operation, needed[0], max(0, _unpromised_kib(context, uuid)), lib.ERROR_NOMEM)
+        raise not_enough_memory(operation, needed[0], _free_kib(context, operation), lib.ERROR_NOMEM)
     return crowded
 
 
-def _await_earlier(context: Context, uuid: UUID, needed: int) -> Script[bool]:
-    """Wait until the domains that this process began to make earlier leave enough, and tell whether they do.
+def _await_earlier(context: Context, uuid: UUID, needed: int) -> Script[None]:
+    """Wait, for a bounded time, until the domains that this process began to make earlier leave enough.
 
-    They would all fail if each took the same free memory for its own. One that fails leaves it to the others.
+    They would all fail if each took the same free memory for its own. What libxl says that a domain needs is a little
+    more than what it gets: so one that is being built for long refuses no other.
     """
     late = time.monotonic() + CREDIT
-    while not (is_enough := _unpromised_kib(context, uuid) >= needed):
-        if not _promised_kib(context, uuid) or time.monotonic() > late:
-            break
+    while is_crowded(context, uuid, needed) and time.monotonic() < late:
         yield Wait(context.token(), until=time.monotonic() + _LOOK_AGAIN)
-    return is_enough
 
 
 def check_memory(context: Context, operation: Operation[Any], config: CData, autoballoon: bool | None) -> None:
@@ -147,7 +146,7 @@ def _take_from_dom0(context: Context, operation: Operation[Any], uuid: UUID, nee
     libxl's own functions for this block, and xl holds a lock around the whole create. Here scripts wait, one domain
     after the other is served, and what dom0 was already asked for is not asked for twice.
     """
-    lowered, late, trusted = 0, time.monotonic() + CREDIT, True
+    lowered, twice, late, trusted = 0, 0, time.monotonic() + CREDIT, True
 
     def free() -> int:
         return _unpromised_kib(context, uuid)
@@ -156,6 +155,8 @@ def _take_from_dom0(context: Context, operation: Operation[Any], uuid: UUID, nee
         while True:
             dom0 = _dom0(context)  # before the free memory, or what it gives up in between would be asked for twice
             if (short := needed - free()) <= 0:
+                if surplus := min(-short, twice):
+                    _raise_dom0(context, surplus)
                 return
             more = short - (pending_kib(dom0) if trusted else 0)
             if more > 0:
@@ -163,6 +164,7 @@ def _take_from_dom0(context: Context, operation: Operation[Any], uuid: UUID, nee
                 before = _dom0(context)  # the looks above take time, and other programs set the target, too
                 raise_failure(operation, lib.libxl_set_memory_target(context.pointer, 0, -more, 1, 0))
                 lowered += more
+                twice += 0 if trusted else min(more, pending_kib(before))  # dom0 may do yet what it was asked first
                 if (target := _dom0(context).target_kib) == before.target_kib:
                     lowered -= more  # libxl does not look whether xenstored has taken it
                     path, wanted = "/local/domain/0/memory/target", (target or before.current_kib) - more
