@@ -27,6 +27,8 @@ __all__ = [
     "after_the_check_of_names",
     "be_impatient",
     "before_a_script",
+    "before_a_step_of_the_source",
+    "before_the_arrived_starts",
     "building",
     "by_address",
     "end_core_dumps",
@@ -516,3 +518,29 @@ def received_devices(host: Host, config: DomainConfig) -> tuple[DomainConfig, Do
         context, Operation("restore"), received_json.Received(config, libxljson.to_dict(config))
     )
     return received.config, libxljson.from_dict(received.document)
+
+
+def before_a_step_of_the_source(monkeypatch: pytest.MonkeyPatch, step: str, happens: Callable[[], object]) -> None:
+    """Let something happen before a step of a migration's source: `stream`, `set_aside`, `take_back` or `end`."""
+    from pyxen.backends.xenlight.migration.migrate import _DomainAtSource
+
+    real = getattr(_DomainAtSource, step)
+
+    def then(source: Any, *given: Any) -> None:
+        happens()
+        real(source, *given)
+
+    monkeypatch.setattr(_DomainAtSource, step, then)
+
+
+def before_the_arrived_starts(monkeypatch: pytest.MonkeyPatch, happens: Callable[[int], object]) -> None:
+    """Let something happen, given its domid, before a domain starts that has arrived by a migration."""
+    from pyxen.backends.xenlight.migration.migrate import _DomainAtDestination
+
+    real = _DomainAtDestination.start
+
+    def then(arrived: _DomainAtDestination) -> tuple[int, UUID]:
+        happens(arrived._domid)
+        return real(arrived)
+
+    monkeypatch.setattr(_DomainAtDestination, "start", then)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import socket
+import threading
 from pathlib import Path
 
 import pytest
@@ -161,3 +163,44 @@ def test_no_domain_costs_a_round_trip(offhost: OffHost, host: pyxen.Host, device
     few = sent()
     add(4, 20)
     assert sent() == few > 0
+
+
+def test_what_the_kernel_counts_while_a_qemu_hangs_counts_later(
+    offhost: OffHost, host: pyxen.Host, devices: Devices, tmp_path: Path
+) -> None:
+    """The statistics have the moment when Xen was asked, and QEMU may take a second."""
+    web, hung = offhost.add("web"), offhost.add("hung")
+    devices.add("vbd", web, 51712, "xvda")
+    devices.add("qdisk", hung, 51712, "xvda")
+    counter = tmp_path / "devices" / f"vbd-{web}-51712" / "statistics" / "rd_req"
+    (tmp_path / "devices" / f"vif-{web}-0" / "net" / f"vif{web}.0").mkdir(parents=True)
+
+    def receive(count: int) -> None:
+        line = f"vif{web}.0: {count} {' '.join('0' * 15)}"
+        (tmp_path / "dev").write_text(f"Inter-|   Receive\n face |bytes\n{line}\n")
+
+    receive(1)
+    with socket.socket(socket.AF_UNIX) as qemu:
+        qemu.bind(str(tmp_path / "qmp" / f"qmp-libxenstat-{hung}"))
+        qemu.listen()
+
+        def hang() -> None:
+            for _ in range(2):
+                accepted, _peer = qemu.accept()
+                with accepted:
+                    counter.write_text("1000\n")
+                    receive(1000)
+                    while accepted.recv(4096):  # until pyxen gives it up
+                        pass
+                    counter.write_text("3\n")
+                    receive(1)
+
+        thread = threading.Thread(target=hang, daemon=True)
+        thread.start()
+        stats = by_name(host)
+        assert [disk.read_bytes for disk in stats["hung"].disks] == [None]
+        assert [disk.read_requests for disk in stats["web"].disks] == [3]
+        assert [vif.tx_bytes for vif in stats["web"].vifs] == [1]
+        assert [disk.read_bytes for disk in host.domains["hung"].stats().disks] == [None]
+        thread.join(60)
+        assert not thread.is_alive()

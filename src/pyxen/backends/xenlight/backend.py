@@ -6,7 +6,6 @@ Importing this module loads the compiled binding, so `pyxen.connect` imports it 
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -202,7 +201,8 @@ class XenlightBackend(XenlightHost):
     def suspend(self, domain: DomainRef, *, timeout: float | None) -> Operation[None]:
         operation: Operation[None] = operation_on(domain, "suspend", timeout)
         with self._suspending(domain, operation):
-            return self._context.run(operation, self._alive(operation, domain, suspend.suspend))
+            script = partial(suspend.suspend, uuid=domain.uuid)
+            return self._context.run(operation, self._alive(operation, domain, script))
 
     def resume(self, domain: DomainRef) -> Operation[None]:
         check_suspended(self._info("resume", domain))
@@ -366,7 +366,7 @@ class XenlightBackend(XenlightHost):
             raise
 
     def core_dump(self, domain: DomainRef, path: str, *, timeout: float | None) -> Operation[None]:
-        return self._run("core_dump", domain, partial(save.core_dump, path=path), timeout)
+        return self._run("core_dump", domain, partial(save.core_dump, uuid=domain.uuid, path=path), timeout)
 
     def soft_reset(self, domain: DomainRef, *, timeout: float | None) -> Operation[None]:
         operation: Operation[None] = operation_on(domain, "soft_reset", timeout)
@@ -506,7 +506,7 @@ class XenlightBackend(XenlightHost):
 
     def stats(self, domain: DomainRef) -> DomainStats:
         with self._reading("stats", domain) as info:
-            return self._stats.one(info, time.monotonic_ns())
+            return self._stats.one(info)
 
     def add_console(
         self, domain: DomainRef, *, port: int | None, gfn: int | None, backend_domid: int

@@ -20,7 +20,7 @@ from pyxen.backends.xenlight.libxl.received_json import Received
 from pyxen.backends.xenlight.migration.migrate import head
 from pyxen.backends.xenlight.migration.peer_channel import Lost, PeerChannel
 from pyxen.backends.xenlight.migration.stream_relay import Passed, relay_from, relay_to
-from pyxen.backends.xenlight.operations.save import Stream, finish_save, received_config, restored
+from pyxen.backends.xenlight.operations.save import Stream, check_there, finish_save, received_config, restored
 from pyxen.backends.xenlight.operations.suspend import Asked, let_go_on
 from pyxen.backends.xenlight.operations.threaded_operations import ThreadedOperation
 from pyxen.backends.xenlight.operations.xl_lock import locked
@@ -49,9 +49,11 @@ def save_over(
     def work(threaded: ThreadedOperation) -> None:
         channel.wake = threaded.wake
         asked = False
+        which = domain.domid, domain.uuid
 
         def send(operation: Operation[Any], fd: int, passed: Passed) -> Script[None]:
             nonlocal asked
+            check_there(context, operation, *which)
             with contextlib.closing(Asked(domain.domid)) as begun:
                 code = yield from context.complete(
                     lambda how: lib.libxl_domain_suspend(context.pointer, domain.domid, fd, 0, how),
@@ -67,7 +69,7 @@ def save_over(
                 relay_from(threaded, channel, send)
                 _sync(channel.read_fd)
             except BaseException:
-                threaded.do(lambda _: let_go_on(context, threaded.operation, domain.domid, asked=asked), undoing=True)
+                threaded.do(lambda _: let_go_on(context, threaded.operation, *which, asked=asked), undoing=True)
                 raise
         except Lost as error:
             message = f"cannot write to the descriptor: {error}; the domain goes on"
@@ -75,9 +77,7 @@ def save_over(
         finally:
             channel.close()
         threaded.do(
-            lambda operation: finish_save(
-                context, operation, domain.domid, domain.uuid, checkpoint=checkpoint, leave_paused=leave_paused
-            ),
+            lambda operation: finish_save(context, operation, *which, checkpoint=checkpoint, leave_paused=leave_paused),
             undoing=True,
         )
 

@@ -23,11 +23,12 @@ from pyxen.backends.xenlight.migration import protocol, remus_stream
 from pyxen.backends.xenlight.migration.peer_channel import Lost, PeerChannel
 from pyxen.backends.xenlight.migration.peer_command import PeerCommand
 from pyxen.backends.xenlight.migration.stream_relay import Passed, relay_from, relay_to
-from pyxen.backends.xenlight.operations.lifecycle import Made, end, half_made, remove, rename
+from pyxen.backends.xenlight.operations.lifecycle import Made, half_made, remove, rename
 from pyxen.backends.xenlight.operations.names import reserved_uuid
 from pyxen.backends.xenlight.operations.passthrough import check_free, reserved_pcis
 from pyxen.backends.xenlight.operations.room import await_memory
 from pyxen.backends.xenlight.operations.save import (
+    check_there,
     create_from_stream,
     received_by_address,
     received_config,
@@ -133,6 +134,7 @@ class _DomainAtSource:
         self._domain = domain
         self._threaded = threaded
         self._domid = domain.domid
+        self._uuid = domain.uuid
         self._name = domain.name or ""
         self._asked = False
 
@@ -143,7 +145,7 @@ class _DomainAtSource:
         relay_from(self._threaded, channel, self._send)
 
     def set_aside(self) -> None:
-        self._threaded.do(lambda operation: rename(self._context, operation, self._domid, self._name + AWAY))
+        self._threaded.do(self._set_aside)
 
     def take_back(self) -> None:
         self._threaded.do(self._take_back, undoing=True)
@@ -153,6 +155,7 @@ class _DomainAtSource:
 
     def _send(self, operation: Operation[Any], fd: int, passed: Passed) -> Script[None]:
         context = self._context
+        check_there(context, operation, self._domid, self._uuid)
         with contextlib.closing(Asked(self._domid)) as asked:
             code = yield from context.complete(
                 lambda how: lib.libxl_domain_suspend(context.pointer, self._domid, fd, lib.LIBXL_SUSPEND_LIVE, how),
@@ -162,23 +165,31 @@ class _DomainAtSource:
             self._asked = asked()
         raise_failure(operation, code)
 
+    def _set_aside(self, operation: Operation[Any]) -> Script[None]:
+        check_there(self._context, operation, self._domid, self._uuid)
+        yield from rename(self._context, operation, self._domid, self._name + AWAY)
+
     def _take_back(self, operation: Operation[Any]) -> Script[None]:
         stuck: Error | None = None
         try:
-            yield from let_go_on(self._context, operation, self._domid, asked=self._asked)
+            yield from let_go_on(self._context, operation, self._domid, self._uuid, asked=self._asked)
         except Error as error:  # it has its name again all the same
             stuck = error
         info = self._context.hypervisor.domain(self._domid)
-        if info is not None and info.name == self._name + AWAY:
+        if info is not None and info.uuid == self._uuid and info.name == self._name + AWAY:
             yield from rename(self._context, operation, self._domid, self._name)
         if stuck is not None:
             raise stuck
 
     def _end(self, operation: Operation[Any]) -> Script[None]:
-        code = yield from end(self._context, operation, self._domid, self._domain.uuid, abortable=False)
+        message = f"the domain runs at the destination, but {self._name}{AWAY}"
+        try:
+            code = yield from remove(self._context, operation, self._domid, self._uuid)
+        except Error as error:  # it is not known whether it is there
+            message += f" may be left here, for {error}: look for it, and destroy it"
+            raise describe(OperationFailed, message, operation) from error
         if code not in {0, lib.ERROR_DOMAIN_NOTFOUND}:
-            message = f"the domain runs at the destination, but {self._name}{AWAY} is left here: destroy it"
-            raise describe(OperationFailed, message, operation, code)
+            raise describe(OperationFailed, f"{message} is left here: destroy it", operation, code)
 
 
 def head(context: Context, threaded: ThreadedOperation, domain: DomainInfo, other: Prepared | None = None) -> bytes:
@@ -346,6 +357,8 @@ class _DomainAtDestination:
 
     def _start(self, operation: Operation[Any]) -> Script[tuple[int, UUID]]:
         context = self._context
+        if not self._remus:  # the source was waited for
+            check_there(context, operation, self._domid, self._uuid)
         try:
             yield from rename(context, operation, self._domid, self._name)
         except OperationFailed as error:

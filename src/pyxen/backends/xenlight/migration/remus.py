@@ -18,6 +18,7 @@ from pyxen.backends.xenlight.migration.migrate import head, through
 from pyxen.backends.xenlight.migration.peer_channel import Lost, PeerChannel
 from pyxen.backends.xenlight.migration.remus_stream import CheckpointedStream
 from pyxen.backends.xenlight.migration.stream_relay import Passed, relay_from
+from pyxen.backends.xenlight.operations.save import check_there
 from pyxen.backends.xenlight.operations.suspend import let_go_on
 from pyxen.backends.xenlight.operations.threaded_operations import ThreadedOperation
 from pyxen.errors import (
@@ -158,6 +159,7 @@ class _Primary:
         return info if there else None
 
     def _send(self, operation: Operation[Any], fd: int, passed: Passed) -> Script[None]:
+        check_there(self._context, operation, self._domain.domid, self._domain.uuid)
         info = self._info()  # libxl reads it until the end: it must stay alive
         self._begun = True
         code = yield from self._context.complete(
@@ -186,8 +188,8 @@ class _Primary:
         return info
 
     def _go_on(self, operation: Operation[Any]) -> Script[None]:
-        domid = self._domain.domid
-        yield from let_go_on(self._context, operation, domid, asked=self._begun, patience=_TO_SUSPEND)
+        which = self._domain.domid, self._domain.uuid
+        yield from let_go_on(self._context, operation, *which, asked=self._begun, patience=_TO_SUSPEND)
 
     def _lost(self, lost: Lost, stuck: Error | None, *, has_backup: bool) -> OperationFailed:
         if not has_backup:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import termios
@@ -44,10 +45,24 @@ _LOOK_AGAIN: Final = 0.05  # seconds between checks; a bootloader waits for its 
 _MOST_PORT: Final = (1 << 32) - 1
 _MOST_GFN: Final = (1 << 52) - 1
 
+_TTY_NR: Final = 4
+"""Which field of ``/proc/PID/stat`` after the name is the number of the controlling terminal."""
+
+_ENDED: Final = frozenset({errno.ENOENT, errno.ESRCH})
+"""How a look at a process fails that has ended."""
+
 
 def open_console(hypervisor: Hypervisor, info: DomainInfo, kind: ConsoleType | None = None, number: int = 0) -> int:
-    """Open the terminal that ``xl console`` would choose, set it to raw mode, and return its descriptor."""
-    (path,) = hypervisor.read_dom0s([_node(hypervisor, info, kind, number)])
+    """Open the terminal that ``xl console`` would choose, set it to raw mode, and return its descriptor.
+
+    The node stays when the program that served the terminal was killed. The kernel then gives the terminal's number to
+    the next program that asks for one, such as sshd for a login.
+
+    Raises:
+        NotFound: There is none, or it is another program's by now.
+    """
+    node = _node(hypervisor, info, kind, number)
+    (path,) = hypervisor.read_dom0s([node])
     if not path:
         raise NotFound(_why_not_there(info, kind, number), operation="console", domain=info.domid, domid=info.domid)
     # The guest cannot write to this node. Still, check it: we open the path as root and change its terminal mode.
@@ -57,15 +72,54 @@ def open_console(hypervisor: Hypervisor, info: DomainInfo, kind: ConsoleType | N
     try:
         fd = os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
+            _check_unused(hypervisor, info, node, path, fd)  # while it is open, the kernel gives its number to nobody
             tty.setraw(fd, termios.TCSANOW)  # by default, it would discard what the guest has already printed
         except BaseException:
             os.close(fd)
             raise
+    except NotFound:
+        raise
     except (OSError, termios.error) as error:
         reason = error.strerror if isinstance(error, OSError) else error.args[-1]
         message = f"the console, {path}, does not open: {reason}"
         raise NotFound(message, operation="console", domain=info.domid, domid=info.domid) from error
     return fd
+
+
+def _check_unused(hypervisor: Hypervisor, info: DomainInfo, node: str, path: str, fd: int) -> None:
+    """Check that a terminal that was opened is still the console, and that no session has it."""
+    (now,) = hypervisor.read_dom0s([node])
+    pid = _user_of(fd) if now == path else None
+    if now == path and pid is None:
+        return
+    message = f"the console has moved from {path} while it was opened: try again"
+    if pid is not None:
+        whose = f"it is the terminal of process {pid}'s session"
+        message = (
+            f"{path} is no console, or none any more: {whose}; if the console's provider has ended, start it again"
+        )
+    raise NotFound(message, operation="console", domain=info.domid, domid=info.domid)
+
+
+def _user_of(fd: int) -> int | None:
+    """Return a process whose controlling terminal a terminal is; None if it is no session's.
+
+    A program that provides a console gives its terminal to no session. TIOCGSID tells a terminal's session only to the
+    session itself and to the program at the other end, so look at the processes: that takes 20 us for each.
+    """
+    terminal = os.fstat(fd)
+    for name in filter(str.isdecimal, os.listdir("/proc")):
+        try:
+            stat = Path(f"/proc/{name}/stat").read_bytes()
+            if int(stat.rpartition(b")")[2].split()[_TTY_NR]) != terminal.st_rdev:
+                continue
+            # The terminals of a container have numbers of their own: its processes see another /dev/pts.
+            if os.stat(f"/proc/{name}/root/dev/pts").st_dev == terminal.st_dev:
+                return int(name)
+        except OSError as error:
+            if error.errno not in _ENDED:
+                raise
+    return None
 
 
 def _node(hypervisor: Hypervisor, info: DomainInfo, kind: ConsoleType | None, number: int) -> str:

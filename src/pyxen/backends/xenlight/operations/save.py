@@ -12,6 +12,7 @@ from pyxen import xlcfg
 from pyxen._common import savefile
 from pyxen._common.atomic_file import PartialFile, writing
 from pyxen._common.defaults import without_foreign_settings
+from pyxen._common.preconditions import gone
 from pyxen.backends.base import Allow
 from pyxen.backends.xenlight.libxl.binding import CData, ffi, lib
 from pyxen.backends.xenlight.libxl.context import Context
@@ -27,6 +28,7 @@ from pyxen.backends.xenlight.operations.lifecycle import (
     end,
     finish_create,
     keep_if_alone,
+    remove,
 )
 from pyxen.backends.xenlight.operations.names import check_uuid, reserved_name, reserved_uuid
 from pyxen.backends.xenlight.operations.passthrough import by_address, check_free, reserved_pcis
@@ -40,6 +42,7 @@ from pyxen.operation import Operation
 
 __all__ = [
     "Stream",
+    "check_there",
     "core_dump",
     "create_from_stream",
     "finish_save",
@@ -76,10 +79,10 @@ def save(
     with closing(Asked(domid)) as asked:
         try:
             yield from _appearing(
-                context, operation, path, lambda partial: _send(context, operation, domid, partial, path, config)
+                context, operation, path, lambda partial: _send(context, operation, domid, uuid, partial, path, config)
             )
         except Exception:
-            yield from let_go_on(context, operation, domid, asked=asked())
+            yield from let_go_on(context, operation, domid, uuid, asked=asked())
             raise
     yield from finish_save(context, operation, domid, uuid, checkpoint=checkpoint, leave_paused=leave_paused)
 
@@ -90,7 +93,18 @@ def finish_save(
     """End a domain that was saved, or let it go on. This is a part of a script.
 
     A domain that is not paused as it should be stays suspended: what it did from then on would be in no file.
+
+    A disk or a reader was waited for. Where the domain was destroyed meanwhile, another one may have its domid.
     """
+    remedy = "resume it" if leave_paused or checkpoint else "destroy it"
+    try:
+        is_there = context.hypervisor.alive(domid, uuid)
+    except Error as error:  # it is not known how the guest is
+        message = f"{_SAVED} the guest may still be suspended, for {error}: look at it, and {remedy}"
+        raise describe(OperationFailed, message, operation) from error
+    if not is_there:
+        yield from remove(context, operation, domid, uuid)  # what is left of it in xenstore
+        return
     if leave_paused:
         code = yield from context.complete(
             lambda how: lib.libxl_domain_pause(context.pointer, domid, how), abortable=False
@@ -100,7 +114,7 @@ def finish_save(
             raise describe(OperationFailed, message, operation, code)
     if leave_paused or checkpoint:
         try:
-            code = yield from go_on(context, domid)
+            code = yield from go_on(context, domid, uuid)
         except Error as error:  # it is not known how the guest is
             message = f"{_SAVED} the guest may still be suspended, for {error}: look at it, and resume it"
             raise describe(OperationFailed, message, operation) from error
@@ -116,6 +130,7 @@ def sent_config(
     context: Context, operation: Operation[Any], domid: int, uuid: UUID, other: Prepared | None
 ) -> Script[str]:
     """Return what is sent with a domain as its configuration: the JSON of its own, or of another."""
+    check_there(context, operation, domid, uuid)
     if other is None:
         config = yield from retrieved(context, operation, domid)
         config.c_info.domid = 0  # 0: the next free one
@@ -142,6 +157,16 @@ def _appearing(
             raise
 
 
+def check_there(context: Context, operation: Operation[Any], domid: int, uuid: UUID) -> None:
+    """Check that a domain has not gone while a disk or a peer was waited for: another one may have its domid by now.
+
+    Raises:
+        DomainNotFound: It is gone.
+    """
+    if not context.hypervisor.alive(domid, uuid):
+        raise gone(operation.verb, domid, uuid)
+
+
 def _check_wanted(operation: Operation[Any]) -> None:
     """Check that an operation was not stopped while the disk was slow."""
     if operation.stopped is not None:
@@ -149,12 +174,13 @@ def _check_wanted(operation: Operation[Any]) -> None:
 
 
 def _send(
-    context: Context, operation: Operation[None], domid: int, partial: PartialFile, path: str, config: str
+    context: Context, operation: Operation[None], domid: int, uuid: UUID, partial: PartialFile, path: str, config: str
 ) -> Script[None]:
     """Write a domain to a file. The domain is suspended afterwards."""
     with operation.measured(_grown(context, domid, partial.path)), writing(operation, path):
         yield from context.outside(lambda: _write_head(partial.fd, config))
         _check_wanted(operation)
+        check_there(context, operation, domid, uuid)
         with context.sheltered(partial.fd, stream_header.SIZE) as stream:
             code = yield from context.complete(
                 lambda how: lib.libxl_domain_suspend(context.pointer, domid, stream, 0, how),
@@ -354,12 +380,15 @@ def received_config(
     return read(text, source, allow)
 
 
-def core_dump(context: Context, operation: Operation[None], domid: int, path: str) -> Script[None]:
+def core_dump(context: Context, operation: Operation[None], domid: int, uuid: UUID, path: str) -> Script[None]:
     """Write a domain's memory to a file, as ``xl dump-core``. A failure leaves no new file and keeps an old one."""
-    yield from _appearing(context, operation, path, lambda partial: _dump(context, operation, domid, partial.path))
+    yield from _appearing(
+        context, operation, path, lambda partial: _dump(context, operation, domid, uuid, partial.path)
+    )
 
 
-def _dump(context: Context, operation: Operation[None], domid: int, path: str) -> Script[None]:
+def _dump(context: Context, operation: Operation[None], domid: int, uuid: UUID, path: str) -> Script[None]:
+    check_there(context, operation, domid, uuid)
     there = os.fsencode(path)
     with operation.measured(_grown(context, domid, path)):
         event = yield from context.workers.call(lib.PYXEN_CORE_DUMP, domid=domid, payload=there + b"\0")

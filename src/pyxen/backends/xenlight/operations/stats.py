@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from pyxen._common.shortage import shortage
-from pyxen.backends.xenlight.hypervisor import Hypervisor
+from pyxen.backends.xenlight.hypervisor import Hypervisor, Vcpu
 from pyxen.backends.xenlight.operations.backend_devices import (
     BackendDevice,
     backend_devices,
@@ -21,7 +22,7 @@ from pyxen.backends.xenlight.operations.qemu_disks import Counters, qemu_disks
 from pyxen.config import DiskBackend
 from pyxen.errors import OperationFailed
 from pyxen.records.info import DomainInfo
-from pyxen.records.stats import DeviceState, DiskStats, DomainStats
+from pyxen.records.stats import DeviceState, DiskStats, DomainStats, VifStats
 
 __all__ = ["StatsReader"]
 
@@ -41,8 +42,22 @@ _Key = tuple[BackendDevice, UUID]
 """A device of one domain: domids are reused."""
 
 
+class _Counted(NamedTuple):
+    """What Xen and this domain's kernel have counted."""
+
+    vcpus: list[list[Vcpu]]
+    """The vCPUs of each domain."""
+    vifs: dict[int, list[VifStats]]
+    """The vifs, by domid."""
+    disks: dict[BackendDevice, list[int]]
+    """The `_COUNTERS` of the kernel's disks."""
+
+
 class StatsReader:
-    """Reads the statistics of domains, in a number of round trips that does not depend on how many there are."""
+    """Reads the statistics of domains, in a number of round trips that does not depend on how many there are.
+
+    Xen and the kernel are asked first, at the moment that the statistics have: QEMU and xenstored may take seconds.
+    """
 
     def __init__(self, hypervisor: Hypervisor) -> None:
         self._hypervisor = hypervisor
@@ -53,48 +68,44 @@ class StatsReader:
         with shortage(OperationFailed, "cannot read statistics"):
             moment, infos = self._hypervisor.domains_at()
             devices = backend_devices()
-            keys = _disks_of(infos, devices)
-            self._vdevs = self._names(keys, self._vdevs)
-            return self._stats(moment, infos, devices, self._disks(keys, self._vdevs))
+            counted = self._counted(infos, devices)
+            disks, self._vdevs = self._disks(_disks_of(infos, devices), counted, self._vdevs)
+            return _stats(moment, infos, counted, disks)
 
-    def one(self, info: DomainInfo, moment: int) -> DomainStats:
-        """Return the statistics of a domain, about which Xen was asked at a moment."""
+    def one(self, info: DomainInfo) -> DomainStats:
+        """Return the statistics of a domain."""
         with shortage(OperationFailed, "cannot read statistics"):
             devices = backend_devices()
-            keys = _disks_of([info], devices)
-            (stats,) = self._stats(moment, [info], devices, self._disks(keys, self._names(keys, {})))
+            moment = time.monotonic_ns()
+            now = self._hypervisor.glance_at(info.domid)  # its info was followed by a look into xenstore
+            if now is not None and now.uuid == info.uuid:
+                info = dataclasses.replace(info, cpu_time_ns=now.cpu_time_ns)
+            counted = self._counted([info], devices)
+            disks, _ = self._disks(_disks_of([info], devices), counted, {})
+            (stats,) = _stats(moment, [info], counted, disks)
             return stats
 
-    def _stats(
-        self,
-        moment: int,
-        infos: Sequence[DomainInfo],
-        devices: Mapping[int, Sequence[BackendDevice]],
-        disks: Mapping[_Key, DiskStats],
-    ) -> tuple[DomainStats, ...]:
+    def _counted(self, infos: Sequence[DomainInfo], devices: Mapping[int, Sequence[BackendDevice]]) -> _Counted:
+        """Ask Xen and the kernel for what they count, which takes no longer than they need."""
+        vcpus = self._hypervisor.vcpus(infos)
         interfaces = host_interfaces()
-        found = []
-        for info, vcpus in zip(infos, self._hypervisor.vcpus(infos), strict=True):
-            own = devices.get(info.domid, ())
-            of_disks = [disks[device, info.uuid] for device in own if device.kind in _DISKS]
-            of_vifs = [vif_stats(device, interfaces) for device in own if device.kind == "vif"]
-            found.append(
-                DomainStats(
-                    info=info,
-                    monotonic_ns=moment,
-                    vcpu_times_ns=tuple(vcpu.time_ns for vcpu in vcpus),
-                    vcpus_online=tuple(vcpu.online for vcpu in vcpus),
-                    disks=tuple(sorted(of_disks, key=lambda disk: disk.vdev)),
-                    vifs=tuple(sorted(of_vifs, key=lambda vif: vif.devid)),
-                )
-            )
-        return tuple(found)
+        own = {info.domid: devices.get(info.domid, ()) for info in infos}
+        disks = [device for each in own.values() for device in each if device.kind in _DISKS and device.kind != _QDISK]
+        counters = {device: disk_counters(device, _COUNTERS) for device in disks}
+        vifs = {
+            domid: [vif_stats(device, interfaces) for device in each if device.kind == "vif"]
+            for domid, each in own.items()
+        }
+        return _Counted(vcpus, vifs, counters)
 
-    def _disks(self, keys: Sequence[_Key], vdevs: Mapping[_Key, str]) -> dict[_Key, DiskStats]:
-        """Return the statistics of disks."""
+    def _disks(
+        self, keys: Sequence[_Key], counted: _Counted, known: Mapping[_Key, str]
+    ) -> tuple[dict[_Key, DiskStats], dict[_Key, str]]:
+        """Return the statistics of disks, and their vdevs; those that are known are not read."""
+        qemus = qemu_disks({device.domid for device, _ in keys if device.kind == _QDISK})
+        vdevs = self._names(keys, known)
         states = self._states([device for device, _ in keys])
         errors = self._errors([device for device, state in states.items() if state is not DeviceState.CONNECTED])
-        qemus = qemu_disks({device.domid for device, _ in keys if device.kind == _QDISK})
         disks = {}
         for key in keys:
             device = key[0]
@@ -103,9 +114,9 @@ class StatsReader:
                 qemu = qemus.get(device.domid)
                 disk = _of_qemu(vdev, None if qemu is None else qemu.counters(vdev, device.devid))
             else:
-                disk = _of_kernel(vdev, device)
+                disk = _of_kernel(vdev, device, counted.disks[device])
             disks[key] = dataclasses.replace(disk, state=states[device], error=errors.get(device))
-        return disks
+        return disks, vdevs
 
     def _states(self, devices: Sequence[BackendDevice]) -> dict[BackendDevice, DeviceState]:
         """Return the states of disks: the kernel knows its own, and xenstore has those of QEMU's."""
@@ -139,8 +150,27 @@ def _node(device: BackendDevice) -> str:
     return f"{device.kind}/{device.domid}/{device.devid}"
 
 
-def _of_kernel(vdev: str, device: BackendDevice) -> DiskStats:
-    reads, read_sectors, writes, written_sectors, flushes, discards, out_of = disk_counters(device, _COUNTERS)
+def _stats(
+    moment: int, infos: Sequence[DomainInfo], counted: _Counted, disks: Mapping[_Key, DiskStats]
+) -> tuple[DomainStats, ...]:
+    by_domain: dict[tuple[int, UUID], list[DiskStats]] = {(info.domid, info.uuid): [] for info in infos}
+    for (device, uuid), disk in disks.items():
+        by_domain[device.domid, uuid].append(disk)
+    return tuple(
+        DomainStats(
+            info=info,
+            monotonic_ns=moment,
+            vcpu_times_ns=tuple(vcpu.time_ns for vcpu in vcpus),
+            vcpus_online=tuple(vcpu.online for vcpu in vcpus),
+            disks=tuple(sorted(by_domain[info.domid, info.uuid], key=lambda disk: disk.vdev)),
+            vifs=tuple(sorted(counted.vifs[info.domid], key=lambda vif: vif.devid)),
+        )
+        for info, vcpus in zip(infos, counted.vcpus, strict=True)
+    )
+
+
+def _of_kernel(vdev: str, device: BackendDevice, counters: Sequence[int]) -> DiskStats:
+    reads, read_sectors, writes, written_sectors, flushes, discards, out_of = counters
     return DiskStats(
         vdev=vdev,
         read_requests=reads,

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from typing import Any, Final
+from uuid import UUID
 
 from pyxen._common.xenstore import refused
 from pyxen.backends.xenlight.libxl import hung_qemu
@@ -73,7 +74,7 @@ class Asked:
         return bool(self._xenstore.events)
 
 
-def suspend(context: Context, operation: Operation[None], domid: int) -> Script[None]:
+def suspend(context: Context, operation: Operation[None], domid: int, uuid: UUID) -> Script[None]:
     """Ask the guest to suspend itself, as ``xl suspend``; it stays in memory."""
     with closing(Asked(domid)) as asked:
         code = yield from context.complete(
@@ -83,7 +84,7 @@ def suspend(context: Context, operation: Operation[None], domid: int) -> Script[
         )
         if code == 0 and operation.stopped is None:
             return
-        yield from let_go_on(context, operation, domid, asked=asked())
+        yield from let_go_on(context, operation, domid, uuid, asked=asked())
     raise_failure(operation, code or lib.ERROR_ABORTED)
 
 
@@ -93,10 +94,12 @@ def resume(context: Context, operation: Operation[None], domid: int) -> Script[N
     raise_failure(operation, code)
 
 
-def go_on(context: Context, domid: int) -> Script[int]:
+def go_on(context: Context, domid: int, uuid: UUID) -> Script[int]:
     """Resume a domain if it has suspended, and return libxl's code. As part of a clean-up, it cannot be stopped."""
     info = context.hypervisor.glance_at(domid)
-    if info is None or (info.state, info.shutdown_reason) != (DomainState.SHUTDOWN, ShutdownReason.SUSPEND):
+    if info is None or info.uuid != uuid:  # another domain may have its domid by now
+        return 0
+    if (info.state, info.shutdown_reason) != (DomainState.SHUTDOWN, ShutdownReason.SUSPEND):
         return 0
     return (
         yield from context.complete(
@@ -106,14 +109,15 @@ def go_on(context: Context, domid: int) -> Script[int]:
 
 
 def let_go_on(
-    context: Context, operation: Operation[Any], domid: int, *, asked: bool, patience: float = _TO_SUSPEND
+    context: Context, operation: Operation[Any], domid: int, uuid: UUID, *, asked: bool, patience: float = _TO_SUSPEND
 ) -> Script[None]:
-    """Let a guest continue after libxl gave up its suspend. This cannot be stopped.
+    """Let a guest continue after libxl gave up its suspend. This cannot be stopped. A guest that is gone is left alone.
 
     Args:
         context: The libxl context to use.
         operation: The operation that suspended it.
         domid: The guest's domid.
+        uuid: Its uuid: another domain may have the domid by now.
         asked: Whether it was, or may have been, asked to suspend.
         patience: Seconds to wait for a guest that seems to have read the request.
 
@@ -121,11 +125,13 @@ def let_go_on(
         OperationFailed: It cannot be resumed, or it is not known whether it is suspended.
     """
     try:
+        if not context.hypervisor.alive(domid, uuid):
+            return
         if asked:
-            yield from _take_back(context, domid, patience)
+            yield from _take_back(context, domid, uuid, patience)
         else:  # libxl tells Xen to suspend an HVM guest without drivers
             context.hypervisor.take_back_suspend(domid)
-        code = yield from go_on(context, domid)
+        code = yield from go_on(context, domid, uuid)
     except Error as error:  # xenstored does not answer, or refuses; or Xen does
         message = f"failed, and the guest may still be suspended, for {error}: look at it, and resume it"
         raise describe(OperationFailed, message, operation) from error
@@ -133,16 +139,18 @@ def let_go_on(
         raise stuck(operation, code)
 
 
-def _take_back(context: Context, domid: int, patience: float) -> Script[None]:
+def _take_back(context: Context, domid: int, uuid: UUID, patience: float) -> Script[None]:
     """Take back a request to suspend; if the guest has read it, wait until it has suspended."""
     entry = _ENTRY.format(domid)
     try:
         taken = context.hypervisor.replace(entry, _REQUEST, "")
     except Error:  # perhaps only since another thread did not get an answer: once more, in a while
-        yield from _await_end(context, domid, time.monotonic() + patience)
+        yield from _await_end(context, domid, uuid, time.monotonic() + patience)
+        if not context.hypervisor.alive(domid, uuid):
+            return
         taken = context.hypervisor.replace(entry, _REQUEST, "")
     if not taken:
-        yield from _await_end(context, domid, time.monotonic() + patience)
+        yield from _await_end(context, domid, uuid, time.monotonic() + patience)
 
 
 def stuck(operation: Operation[Any], code: int, so_far: str = "failed, and") -> OperationFailed:
@@ -163,11 +171,11 @@ def stuck(operation: Operation[Any], code: int, so_far: str = "failed, and") -> 
     return describe(OperationFailed, f"{message}; try to resume it", operation, code)
 
 
-def _await_end(context: Context, domid: int, until: float) -> Script[None]:
+def _await_end(context: Context, domid: int, uuid: UUID, until: float) -> Script[None]:
     """Wait until a domain has suspended or otherwise ended, or until a deadline by `time.monotonic`."""
     with context.watching(domid) as token:
         while time.monotonic() < until:
             info = context.hypervisor.glance_at(domid)
-            if info is None or info.state in ENDS:
+            if info is None or info.uuid != uuid or info.state in ENDS:
                 return
             yield Wait(token, lambda: 0, until=until)
