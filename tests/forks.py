@@ -21,7 +21,7 @@ from pyxen import DomainConfig
 
 __all__ = ["check_no_lock_is_waited_for", "locks_of", "locks_of_modules", "told_by_a_child", "told_under"]
 
-_BOUND: Final = 20.0
+_BOUND: Final = 60.0
 """Seconds within which a child has made all of its calls, also on a busy machine."""
 
 _LOCKS: Final = (type(threading.Lock()), type(threading.RLock()))

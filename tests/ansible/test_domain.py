@@ -165,7 +165,7 @@ def test_a_guest_that_does_not_answer_is_destroyed_if_forced(task: Task, xen: py
 def test_a_domain_that_has_ended_is_started_anew(task: Task, xen: pyxen.Host) -> None:
     ends = {**CONFIG, "on_poweroff": "preserve"}
     task("xen_domain", config=ends)
-    xen.domains["web1"].shutdown(timeout=10)
+    xen.domains["web1"].shutdown(timeout=60)
     assert task("xen_domain", config=ends)["state"] == "shutdown"
     assert task("xen_domain", name="web1", state="running")["steps"] == ["destroy", "create"]
     assert task("xen_domain", name="web1", state="absent")["changed"]

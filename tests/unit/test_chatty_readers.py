@@ -37,11 +37,23 @@ READERS: Final[dict[str, Callable[[Any, Any, float | None], Any]]] = {
 }
 
 
-def chatty(kind: str, reader: Any) -> Any:
-    """Return a reader for which there is always something to read."""
+def chatty(kind: str, reader: Any, seconds: float | None = None) -> Any:
+    """Return a reader for which there is always something to read.
+
+    Args:
+        kind: What it reads.
+        reader: The reader.
+        seconds: The time of a reader of the log, from its first look after its beginning.
+    """
     if kind == "log":
         lines = b"".join(b"line %d\n" % number for number in range(100))
-        reader._backend.log = lambda position, *, clear: LogChunk(lines, position or 1, 0)  # noqa: ARG005 (as it is)
+
+        def log(position: int | None, *, clear: bool) -> LogChunk:  # noqa: ARG001 (as it is)
+            if position is not None and seconds is not None and reader._lines.deadline is None:
+                reader._lines.deadline = time.monotonic() + seconds
+            return LogChunk(lines, position or 1, 0)
+
+        reader._backend.log = log
     else:
         queue = reader._inbox._queue if hasattr(reader, "_inbox") else reader._queue
         queue.take = lambda _: ITEMS[kind]
@@ -146,7 +158,7 @@ def test_a_reader_that_has_ended_gives_all_of_it(kind: str) -> None:
 
 
 def test_a_loop_over_a_log_ends_at_its_deadline() -> None:
-    with FakeHost() as fake, chatty("log", READERS["log"](fake, None, TIMEOUT)) as reader:
+    with FakeHost() as fake, chatty("log", READERS["log"](fake, None, None), TIMEOUT) as reader:
         assert list(reading(reader)) != []
         assert reader.get(timeout=0) == "line 0"
 
@@ -157,7 +169,8 @@ def test_a_loop_of_asyncio_ends_at_its_deadline(kind: str) -> None:
         with FakeHost() as fake:
             async with fake.aio() as host:
                 web = await host.create(config(type="hvm"))
-                async with chatty(kind, READERS[kind](host, web, TIMEOUT)) as reader:
+                timeout = None if kind == "log" else TIMEOUT
+                async with chatty(kind, READERS[kind](host, web, timeout), TIMEOUT) as reader:
                     if kind == "log":
                         assert await read_all(reader) > 0
                     else:

@@ -17,6 +17,7 @@ from pyxen import OperationFailed
 from pyxen._common.claims import Claim, Claims, abandoned
 from tests.backends.support import wait_until
 from tests.locks import locked_first, outlived_by_its_child
+from tests.waiting import SECONDS
 
 ONE, TWO = Claim(uuid4(), ("/srv/a b.qcow2", "/srv/c\n.qcow2")), Claim(uuid4())
 
@@ -95,7 +96,7 @@ from pathlib import Path
 from tests.unit.test_claims import left
 assert left(Path({str(tmp_path)!r})) == []
 """
-    subprocess.run([sys.executable, "-c", look], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", look], check=True, timeout=SECONDS)
     claims.close()
 
 

@@ -64,7 +64,7 @@ def wrong(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
 
 
 def opened() -> set[tuple[str, str]]:
-    """Return the descriptors of this process, with what they are."""
+    """Return the descriptors of this process, with what they are. Threads of earlier tests may still close theirs."""
     found = set()
     for fd in os.listdir("/proc/self/fd"):
         with contextlib.suppress(OSError):  # that of the list
@@ -101,7 +101,7 @@ def earlier() -> Iterator[None]:
 
 def settled(name: str) -> None:
     """Wait for the end of the threads of a name that the test has begun."""
-    until(lambda: all(each.name != name for each in {*threading.enumerate()} - EARLIER), f"{name} ends", 20)
+    until(lambda: all(each.name != name for each in {*threading.enumerate()} - EARLIER), f"{name} ends")
 
 
 # Ctrl-C between any two lines of a close, which comes again later, e.g. at exit
@@ -280,7 +280,7 @@ def test_a_program_whose_start_is_interrupted(
         PipedProgram(["sleep", "0.1"], no_pipes=ConnectFailed)
     settled("pyxen-peer-errors")
     assert wrong == []
-    assert opened() == before
+    assert opened() <= before
 
 
 def test_a_program_that_is_interrupted_anywhere(wrong: list[int]) -> None:
@@ -319,7 +319,7 @@ def test_a_stream_whose_start_is_interrupted(
     settled("pyxen-stream")  # though nobody closes the other end
     os.close(theirs)
     assert wrong == []
-    assert opened() == before
+    assert opened() <= before
 
 
 @pytest.mark.parametrize("nth", [1, 2])
@@ -342,7 +342,7 @@ def test_a_stream_for_which_there_is_no_thread(
     settled("pyxen-stream")
     os.close(theirs)
     assert wrong == []
-    assert opened() == before
+    assert opened() <= before
 
 
 def test_a_stream_that_is_interrupted_anywhere(link: Link, wrong: list[int]) -> None:
@@ -381,7 +381,7 @@ def test_a_save_to_a_full_pipe_whose_thread_is_interrupted(
                 rest.read(1 << 16)
             return all(thread.name != name for thread in threading.enumerate())
 
-        until(ended, "its thread ends", 20)
+        until(ended, "its thread ends")
         assert wrong == []
         assert opened() <= before
         os.close(writer)
@@ -411,7 +411,7 @@ def test_a_link_whose_start_is_interrupted(
     made.close()
     os.close(theirs)
     assert used == []
-    assert opened() == before
+    assert opened() <= before
 
 
 # A terminal

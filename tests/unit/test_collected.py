@@ -22,6 +22,7 @@ from pyxen.events import Event
 from pyxen.host import Host
 from pyxen.readers.events import EventReader
 from pyxen.testing import FakeHost
+from tests.waiting import SECONDS
 
 
 class Backend:
@@ -47,7 +48,7 @@ def test_who_collects_it_waits_for_nothing() -> None:
     host = Host(backend)
     with backend.lock, pytest.warns(ResourceWarning, match="<Host fake:///> was never closed"):  # under its own lock
         del host
-    assert backend.closed.wait(10)
+    assert backend.closed.wait(SECONDS)
 
 
 def test_who_collects_a_reader_waits_for_nothing() -> None:
@@ -55,7 +56,7 @@ def test_who_collects_a_reader_waits_for_nothing() -> None:
     reader = EventReader[Event](backend, lambda _: True, 10)
     with backend.lock:
         del reader
-    assert backend.closed.wait(10)
+    assert backend.closed.wait(SECONDS)
 
 
 def test_who_collects_a_reader_for_asyncio_waits_for_nothing() -> None:
@@ -63,14 +64,14 @@ def test_who_collects_a_reader_for_asyncio_waits_for_nothing() -> None:
 
     async def main() -> None:
         reader = AioEventReader[Event](backend, Calls(), lambda _: True, 10, lambda _: None)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(SECONDS):
             with contextlib.suppress(TimeoutError):
                 await reader.get(timeout=0.01)
         with backend.lock:
             del reader
 
     asyncio.run(main())
-    assert backend.closed.wait(10)
+    assert backend.closed.wait(SECONDS)
 
 
 @pytest.mark.filterwarnings("ignore:.*never closed:ResourceWarning")

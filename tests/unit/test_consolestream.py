@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import pty
+import select
 import threading
 import tty
 from collections.abc import Awaitable, Callable, Iterator
@@ -61,6 +62,10 @@ class Terminal:
         while data:
             data = data[os.write(self.master, data) :]
 
+    def arrives(self) -> None:
+        """Wait until what it has printed can be read: the kernel hands it over a moment later."""
+        assert select.select([self.slave], [], [], PATIENCE)[0]
+
     def domain_info(self, domain: DomainRef) -> None:
         """Look whether it exists."""
         if not self.exists:
@@ -78,12 +83,21 @@ class Terminal:
 @pytest.fixture
 def terminal() -> Iterator[Terminal]:
     """A domain with a console; afterwards, no descriptor is left."""
-    before = os.listdir("/proc/self/fd")
+    before = opened()
     found = Terminal()
     yield found
     if found.master >= 0:
         found.unplug()
-    assert len(os.listdir("/proc/self/fd")) == len(before)
+    until(lambda: opened() <= before, "its descriptors are closed")
+
+
+def opened() -> set[tuple[str, str]]:
+    """Return the descriptors of this process, with what they are. Those of earlier tests may be closed meanwhile."""
+    found = set()
+    for fd in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):  # that of the list
+            found.add((fd, os.readlink(f"/proc/self/fd/{fd}")))
+    return found
 
 
 def stream_of(terminal: Any, timeout: float | None = PATIENCE) -> ConsoleStream:
@@ -204,6 +218,7 @@ def test_a_loop_gives_what_had_come_by_its_deadline(terminal: Terminal) -> None:
             await anext(stream)
 
     terminal.says(b"one\ntwo\nlogin: ")
+    terminal.arrives()
     with stream_of(terminal, timeout=0) as stream:
         assert [next(stream), next(stream)] == ["one", "two"]
         for _ in range(2):
@@ -214,6 +229,7 @@ def test_a_loop_gives_what_had_come_by_its_deadline(terminal: Terminal) -> None:
     with pytest.raises(StopIteration):
         next(stream)
     terminal.says(b"three\n")
+    terminal.arrives()
     awaited(terminal, read_all, timeout=0)
 
 
@@ -311,7 +327,8 @@ def test_a_time_that_is_up_in_the_clean_up_of_a_cancelled_task(terminal: Termina
     awaited(terminal, use)
 
 
-def test_a_terminal_that_comes_back(terminal: Terminal) -> None:
+def test_a_terminal_that_comes_back(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_consoletext, "_COMES_BACK", PATIENCE)
     terminal.says(b"menu\nPress")
     with stream_of(terminal) as stream:
         assert stream.get() == "menu"

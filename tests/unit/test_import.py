@@ -14,6 +14,7 @@ import pytest
 
 import pyxen
 from pyxen._homes import MODULES
+from tests.waiting import SECONDS
 
 EXPENSIVE = (
     "_cffi_backend",
@@ -29,7 +30,7 @@ EXPENSIVE = (
 def loaded_by(code: str) -> list[str]:
     """Run code in a fresh interpreter and return the modules that it has loaded."""
     program = f"{code}\nimport json, sys\nprint(json.dumps(sorted(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=SECONDS)
     modules: list[str] = json.loads(done.stdout)
     return modules
 
@@ -99,7 +100,7 @@ def test_type_checkers_see_the_same_names() -> None:
 @pytest.mark.parametrize("name", ["autostart", "bridges", "doctor", "images", "storage"])
 def test_modules_for_asyncio_need_no_import_of_their_own(name: str) -> None:
     code = f"import pyxen; assert '{name}' in dir(pyxen.aio); print(pyxen.aio.{name}.__name__)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=SECONDS)
     assert done.stdout == f"pyxen.aio.{name}\n"
 
 
@@ -132,7 +133,7 @@ def test_inner_names_stay_in_their_modules(name: str) -> None:
 
 def test_a_misspelt_name_is_answered_with_the_right_one() -> None:
     program = "import pyxen; pyxen.conect"
-    done = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True, timeout=SECONDS)
     assert "AttributeError: module 'pyxen' has no attribute 'conect'. Did you mean: 'connect'?" in done.stderr
 
 
@@ -164,5 +165,5 @@ try:
 except pyxen.LibraryMissing as error:
     print(error)
 """
-    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=SECONDS)
     assert "pip install 'pyxen[libvirt]'" in done.stdout

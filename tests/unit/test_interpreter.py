@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import pyxen
+from tests.waiting import SECONDS
 
 IN_A_SUBINTERPRETER = """
 import sys
@@ -48,7 +49,7 @@ def test_a_subinterpreter_opens_no_host() -> None:
     done = subprocess.run(
         [sys.executable, "-c", code],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        capture_output=True, text=True, check=False, timeout=60,
+        capture_output=True, text=True, check=False, timeout=SECONDS,
     )  # fmt: skip
     assert (done.returncode, done.stdout.split()) == (0, ["refused"] * 3), done.stderr
 

@@ -15,7 +15,7 @@ import pytest
 from pyxen.errors import OperationCancelled, OperationTimeout
 from pyxen.operation import Calls, Operation, completing, finish
 from tests.unit.worker import Worker
-from tests.waiting import until
+from tests.waiting import SECONDS, until
 
 
 def _is_in(ident: int, wanted: set[str]) -> bool:
@@ -63,7 +63,7 @@ def test_a_second_ctrl_c_does_not_wait() -> None:
     assert not operation.done()
     assert worker.stops == ["cancelled"]
     worker.undone.set()
-    assert isinstance(operation.exception(5), OperationCancelled)
+    assert isinstance(operation.exception(SECONDS), OperationCancelled)
 
 
 def test_a_second_ctrl_c_does_not_wait_for_what_was_begun_and_awaited_at_once() -> None:
@@ -72,7 +72,9 @@ def test_a_second_ctrl_c_does_not_wait_for_what_was_begun_and_awaited_at_once() 
     def begin() -> Operation[str]:
         operation = Operation[str]("create", "web1")
         workers.append(Worker(operation, slow=True))
-        threading.Timer(10, workers[0].undone.set).start()  # so that it fails, and does not hang
+        failing = threading.Timer(SECONDS, workers[0].undone.set)  # so that it fails, and does not hang
+        failing.daemon = True
+        failing.start()
         ctrl_c_when_it_waits(times=2)
         return operation
 
@@ -80,7 +82,7 @@ def test_a_second_ctrl_c_does_not_wait_for_what_was_begun_and_awaited_at_once() 
         finish(begin)
     assert not workers[0].operation.done()
     workers[0].undone.set()
-    assert isinstance(workers[0].operation.exception(5), OperationCancelled)
+    assert isinstance(workers[0].operation.exception(SECONDS), OperationCancelled)
 
 
 def test_a_first_ctrl_c_waits_for_the_undoing_of_what_was_cancelled_already() -> None:
@@ -139,7 +141,7 @@ def test_what_a_signal_handler_raises_again_does_not_wait(handled: type[BaseExce
     assert not workers[0].operation.done()
     assert workers[0].stops == ["cancelled"]
     workers[0].undone.set()
-    assert isinstance(workers[0].operation.exception(5), OperationCancelled)
+    assert isinstance(workers[0].operation.exception(SECONDS), OperationCancelled)
 
 
 @pytest.mark.parametrize("kind", [SystemExit, Late])
@@ -215,7 +217,7 @@ def test_ctrl_c_stops_several_at_once_and_a_second_one_waits_for_none(times: int
     assert [worker.operation.done() for worker in workers] == [times == 1] * 3
     for worker in workers:
         worker.undone.set()
-        assert isinstance(worker.operation.exception(5), OperationCancelled)
+        assert isinstance(worker.operation.exception(SECONDS), OperationCancelled)
 
 
 def interrupted_at(moment: str) -> tuple[Operation[str], Worker, list[str]]:

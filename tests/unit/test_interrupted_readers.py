@@ -16,7 +16,7 @@ from pyxen.readers._unread import Unread
 from pyxen.testing import FakeHost
 from tests.interrupts import interrupted
 from tests.unit.memory.configs import config
-from tests.waiting import join
+from tests.waiting import join, until
 
 Reader = Any
 """One of the readers; they have no type in common."""
@@ -115,7 +115,8 @@ def test_a_handler_closes_it_between_any_two_lines(kind: str, host: FakeHost) ->
     assert calls > 10
     assert ended
     reader = None
-    assert open_files() <= before + (kind == "console")  # the guest's end, while it has one
+    most = before + (kind == "console")  # the guest's end, while it has one
+    until(lambda: open_files() <= most, "its descriptors are closed")
 
 
 class Items(Unread[int]):

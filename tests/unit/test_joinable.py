@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,24 +12,39 @@ import pytest
 
 from pyxen._common.closing import Closing
 from pyxen._common.joinable import JoinableThread
-from tests.waiting import SECONDS, until
+from tests.waiting import SECONDS, join, until
 
 
 @contextmanager
 def ctrl_c() -> Iterator[None]:
-    """Have Ctrl-C come while this thread waits in the block."""
+    """Have Ctrl-C come as soon as this thread waits in the block."""
+    ident, begun, over = threading.get_ident(), threading.Event(), threading.Event()
 
-    def handler(*_: object) -> None:
-        raise KeyboardInterrupt
+    def press() -> None:
+        begun.wait(SECONDS)
+        until(lambda: over.is_set() or _waits(ident), "nobody waits")
+        for _ in range(5):  # again, if it came just as the wait began: then Python does not see it
+            if not over.is_set():
+                signal.pthread_kill(ident, signal.SIGINT)
+                over.wait(20.0)
 
-    before = signal.signal(signal.SIGALRM, handler)
+    presser = threading.Thread(target=press, daemon=True)
+    presser.start()
+    begun.set()
     try:
-        signal.setitimer(signal.ITIMER_REAL, 0.05)
         with pytest.raises(KeyboardInterrupt):
             yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        over.set()
+        join(presser)
+
+
+def _waits(ident: int) -> bool:
+    """Tell whether a thread waits for the end of another."""
+    frame = sys._current_frames().get(ident)
+    while frame is not None and frame.f_code.co_name != "join":
+        frame = frame.f_back
+    return frame is not None
 
 
 def test_a_thread_is_waited_for_after_ctrl_c() -> None:

@@ -73,7 +73,7 @@ def test_only_the_first_reason_counts() -> None:
     assert operation.stop("closed")
     worker.undone.set()
     assert operation.stopped == "timeout"
-    assert isinstance(operation.exception(5), OperationCancelled)
+    assert isinstance(operation.exception(30), OperationCancelled)
     assert worker.stops == ["timeout"]
 
 

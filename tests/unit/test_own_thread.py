@@ -44,7 +44,7 @@ def test_ctrl_c_at_the_start_of_the_thread(monkeypatch: pytest.MonkeyPatch, *, i
     monkeypatch.setattr(threading.Thread, "start", start)
     caller = threading.Thread(target=call, daemon=True)
     caller.start()
-    join(caller, 20)
+    join(caller)
     assert [type(error) for error in caught] == [KeyboardInterrupt]
     assert made == []
 
@@ -167,6 +167,6 @@ def test_an_operation_is_stopped_on_its_own_thread_between_two_lines(moment: str
             steps._running = Collecting(operation)
             steps.begin(lambda: step)
 
-    OwnThreads().carry_out(operation, work, steps.stop).result(10)
+    OwnThreads().carry_out(operation, work, steps.stop).result(60)
     assert operation.stopped == "cancelled"
     assert step.done() or step.stopped == "cancelled"

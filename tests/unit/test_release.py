@@ -95,7 +95,7 @@ def test_a_folder_that_lacks_something_is_refused(there: tuple[str, ...], said: 
     done = subprocess.run(
         [sys.executable, "setup.py", "--version"],
         cwd=ROOT, env={**os.environ, "PYXEN_XENLIGHT": str(tmp_path)}, capture_output=True, text=True, check=False,
-        timeout=60,
+        timeout=120,
     )  # fmt: skip
     assert done.returncode != 0
     assert said in done.stderr

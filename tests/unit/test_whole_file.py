@@ -21,6 +21,7 @@ import typer
 from pyxen import DomainConfig, libvirtxml, libxljson, xlcfg
 from pyxen._common import whole_file
 from pyxen.cli.files import save
+from tests.waiting import SECONDS, join
 
 CONFIG = DomainConfig("web1", memory=512, kernel="/boot/vmlinuz")
 
@@ -103,7 +104,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path, name: str) -> None:
         f"DUMPS[{name!r}](CONFIG, {str(old)!r})\n"
     )
     done = subprocess.run(
-        [sys.executable, "-B", "-c", program], capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, "-B", "-c", program], capture_output=True, text=True, check=False, timeout=SECONDS
     )
     assert done.returncode != 0
     assert "File too large" in done.stderr or name == "pyxen convert"  # its message goes through typer
@@ -142,7 +143,7 @@ def test_what_is_no_file_is_written_as_it_is(dump: Dump, tmp_path: Path) -> None
     thread = threading.Thread(target=lambda: read.append(pipe.read_text()))
     thread.start()
     dump(CONFIG, pipe)
-    thread.join(30)
+    join(thread)
     assert "web1" in read[0]
     dump(CONFIG, Path(os.devnull))
 
@@ -167,7 +168,7 @@ def test_a_way_in_circles_is_no_endless_one(tmp_path: Path) -> None:
 def _run(program: str, **how: Any) -> subprocess.CompletedProcess[str]:
     head = "import os, sys\nfrom tests.unit.test_whole_file import CONFIG, DUMPS\n"
     given = [sys.executable, "-B", "-c", head + program]
-    return subprocess.run(given, stderr=subprocess.PIPE, text=True, check=False, timeout=60, **how)
+    return subprocess.run(given, stderr=subprocess.PIPE, text=True, check=False, timeout=SECONDS, **how)
 
 
 @pytest.mark.parametrize("name", ["/dev/stdout", "/proc/self/fd/1", "/dev/fd/1", "/proc/thread-self/fd/1", "link"])

@@ -6,6 +6,7 @@ import threading
 
 from pyxen.errors import OperationCancelled
 from pyxen.operation import Operation
+from tests.waiting import SECONDS
 
 __all__ = ["Worker"]
 
@@ -31,9 +32,9 @@ class Worker:
         self.finish.set()
 
     def _run(self) -> None:
-        assert self.finish.wait(30)
+        assert self.finish.wait(SECONDS)
         if self.asked.is_set():
-            assert self.undone.wait(30)
+            assert self.undone.wait(SECONDS)
             self.operation.set_exception(OperationCancelled(f"{self.operation.stopped}", operation="create"))
         else:
             self.operation.set_result("done")

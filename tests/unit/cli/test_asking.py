@@ -21,16 +21,24 @@ from pyxen.testing import FakeHost
 from tests.unit.cli.conftest import Run
 
 PROGRAM = """
-import sys
+import sys, threading, time
 from pyxen import ConnectFailed
 from pyxen.testing import FakeHost
 from pyxen.cli import main
 from tests.unit.cli.conftest import WEB
+def tell(host):
+    asked, end = "/local/domain/1/control/shutdown", time.monotonic() + 120
+    while time.monotonic() < end:
+        if host.xenstore.exists(asked) and host.xenstore.read(asked) == "suspend":
+            print("(web1 is asked)", file=sys.__stdout__, flush=True)
+            break
+        time.sleep(0.01)
 with FakeHost(time={time!r}) as host, host.standing_in():
     host.create(WEB)
     host.guest("web1").say(b"welcome to web1\\r\\n")
     if {time!r} == "real":
         host.guest("web1").answers = False
+        threading.Thread(target=tell, args=(host,), daemon=True).start()
     else:
         host.advance(60)
     try:
@@ -170,7 +178,7 @@ def test_a_signal_cancels_and_is_said(
     terminal: Callable[..., Terminal], tmp_path: Path, number: signal.Signals
 ) -> None:
     shell = terminal("save", "web1", str(tmp_path / "web1.save"), time="real")  # its guest hangs
-    shell.read_until("0:00:01")  # the bar is there before the save has begun
+    shell.read_until("(web1 is asked)")  # the bar is there before the save has begun
     shell.process.send_signal(number)
     assert shell.end() == "web1 status: 130"
     assert "interrupted: what had begun was cancelled and undone" in shell.shown
@@ -186,7 +194,7 @@ def test_a_console(terminal: Callable[..., Terminal]) -> None:
 
 def test_a_console_needs_input() -> None:
     line = '"$0" -m pyxen --uri memory:/// console 0 <&-'
-    done = subprocess.run(["sh", "-c", line, sys.executable], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(["sh", "-c", line, sys.executable], capture_output=True, text=True, check=False, timeout=120)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "error: a console needs standard input and standard output, and one of them is closed\n"
 
@@ -283,7 +291,7 @@ def test_completion_does_not_wait_for_a_host_that_hangs(run: Run, monkeypatch: p
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_the_script_for_a_shell(shell: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "pyxen", "completion", shell], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-m", "pyxen", "completion", shell], capture_output=True, text=True, check=True, timeout=120
     )
     assert "_PYXEN_COMPLETE=complete_" in done.stdout
     assert done.stderr == ""

@@ -42,7 +42,7 @@ def begin(log: Path, pidfile: Path | None, before: str = "") -> Begun:
     program = PROGRAM.format(before=before, log=str(log), pidfile=None if pidfile is None else str(pidfile))
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))}
     done = subprocess.run(
-        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False, timeout=120
     )
     words = done.stderr.split()
     return Begun(done.returncode, done.stderr, int(words[words.index("works") + 1]) if "works" in words else 0)

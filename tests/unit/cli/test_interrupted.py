@@ -51,17 +51,18 @@ def host() -> Iterator[FakeHost]:
 def interrupted(*arguments: str, when: Callable[[], object], number: signal.Signals = signal.SIGINT) -> Result:
     """Run the command, and send a signal to it as soon as something is so.
 
-    Python does not see a signal that comes just as a wait begins: it is sent again, as who presses Ctrl-C does.
+    Python does not see a signal that comes just as a wait begins: it is sent again, as who presses Ctrl-C does. That is
+    late, as a second one ends the patience with what is undone, which takes seconds on a busy machine.
     """
     over = threading.Event()
 
     def interrupt() -> None:
         until(lambda: over.is_set() or when(), "there is nothing to interrupt")
-        for _ in range(int(SECONDS)):
+        for _ in range(int(SECONDS / 20)):
             if over.is_set():
                 break
             os.kill(os.getpid(), number)
-            over.wait(1.0)
+            over.wait(20.0)
 
     thread = threading.Thread(target=interrupt)
     thread.start()

@@ -38,7 +38,7 @@ HIDING = (
 
 def run(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False, timeout=120
     )
 
 
@@ -92,7 +92,7 @@ def shell(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"PYTHON": sys.executable, "PROGRAM": PROGRAM}
     environment.pop("PYTHONUNBUFFERED", None)  # with buffers, as users have it
     return subprocess.run(
-        ["bash", "-c", script], cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=60
+        ["bash", "-c", script], cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=120
     )
 
 
@@ -251,7 +251,9 @@ def test_a_wrong_name_is_answered_with_the_right_one(wrong: str, right: str) -> 
 
 
 def test_as_a_module() -> None:
-    done = subprocess.run([sys.executable, "-m", "pyxen", "-h"], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-m", "pyxen", "-h"], capture_output=True, text=True, check=True, timeout=120
+    )
     assert "Usage: pyxen " in done.stdout
 
 

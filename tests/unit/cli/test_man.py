@@ -31,7 +31,7 @@ def test_a_page_a_command(tmp_path: Path) -> None:
         assert requests <= known, path.name
     for program, options in LINTERS.items():
         if found := shutil.which(program):
-            done = subprocess.run([found, *options, *written], capture_output=True, text=True, check=False, timeout=60)
+            done = subprocess.run([found, *options, *written], capture_output=True, text=True, check=False, timeout=120)
             said = [line for line in (done.stdout + done.stderr).splitlines() if not NO_DATE.search(line)]
             assert said == [], program
 

@@ -80,7 +80,7 @@ os.system("cat; echo from a script")
 os.write(write_fd, os.read(read_fd, 99))
 """
     command = [sys.executable, "-c", program]
-    ended = subprocess.run(command, input=b"the stream", capture_output=True, check=True, timeout=60)
+    ended = subprocess.run(command, input=b"the stream", capture_output=True, check=True, timeout=120)
     assert ended.stdout == b"the stream"
     assert ended.stderr == b"from a script\n"
 
@@ -89,7 +89,7 @@ os.write(write_fd, os.read(read_fd, 99))
 @pytest.mark.parametrize(("closed", "name"), [("<&-", "input"), (">&-", "output")])
 def test_a_standard_stream_that_is_closed(command: str, closed: str, name: str) -> None:
     line = f"exec {shlex.quote(sys.executable)} -m pyxen {command} --uri memory:/// {closed}"
-    ended = subprocess.run(["/bin/sh", "-c", line], input=b"", capture_output=True, check=False, timeout=60)
+    ended = subprocess.run(["/bin/sh", "-c", line], input=b"", capture_output=True, check=False, timeout=120)
     assert ended.returncode == 1
     assert f"standard {name} is closed" in ended.stderr.decode()
     assert b"Traceback" not in ended.stderr
@@ -97,7 +97,7 @@ def test_a_standard_stream_that_is_closed(command: str, closed: str, name: str) 
 
 def test_a_server_without_standard_error() -> None:
     line = f"exec {shlex.quote(sys.executable)} -m pyxen serve --stdio --uri memory:/// 2>&-"
-    ended = subprocess.run(["/bin/sh", "-c", line], input=b"", stdout=subprocess.PIPE, check=False, timeout=60)
+    ended = subprocess.run(["/bin/sh", "-c", line], input=b"", stdout=subprocess.PIPE, check=False, timeout=120)
     assert ended.returncode == 0
 
 
@@ -111,5 +111,7 @@ os.system("echo from a script; echo its complaint >&2")
 os.write(write_fd, os.read(read_fd, 99))
 """)
     line = f"exec {shlex.quote(sys.executable)} {program} 2>&-"
-    ended = subprocess.run(["/bin/sh", "-c", line], input=b"the stream", stdout=subprocess.PIPE, check=True, timeout=60)
+    ended = subprocess.run(
+        ["/bin/sh", "-c", line], input=b"the stream", stdout=subprocess.PIPE, check=True, timeout=120
+    )
     assert ended.stdout == b"the stream"

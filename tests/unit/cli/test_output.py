@@ -149,13 +149,26 @@ def test_ctrl_c_ends_what_follows_quietly(arguments: list[str]) -> None:
 
 
 def _until_it_waits(process: subprocess.Popen[Any]) -> None:
-    """Wait until a process has loaded all that it needs, and sleeps."""
+    """Wait until a process has loaded all that it needs, and all of its threads sleep.
+
+    While a thread begins, the other one sleeps, too; on a busy machine for long.
+    """
     deadline = time.monotonic() + 120
     asleep = 0
     while asleep < 20:
         assert process.poll() is None
         assert time.monotonic() < deadline, "the command never waits"
-        state = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0]
-        threads = len(os.listdir(f"/proc/{process.pid}/task"))
-        asleep = asleep + 1 if state == "S" and threads > 1 else 0
+        states = _states(process.pid)
+        asleep = asleep + 1 if {*states} == {"S"} and len(states) > 1 else 0
         time.sleep(0.01)
+
+
+def _states(pid: int) -> list[str]:
+    """Return the state of each thread of a process; one that has just ended has none that is known."""
+    states = []
+    for path in Path(f"/proc/{pid}/task").iterdir():
+        try:
+            states.append((path / "stat").read_text().rpartition(")")[2].split()[0])
+        except OSError:
+            states.append("?")
+    return states

@@ -62,7 +62,7 @@ class Cluster:
         worker.batched_stream.comm.abort()
         await worker.finished()
 
-    async def until(self, condition: Callable[[], bool], seconds: float = 30) -> None:
+    async def until(self, condition: Callable[[], bool], seconds: float = 60) -> None:
         """Wait until something is so."""
         async with asyncio.timeout(seconds):
             while not condition():  # noqa: ASYNC110 (the hosts know nothing of this loop)

@@ -42,7 +42,7 @@ def test_a_worker_is_started_with_its_host() -> None:
             assert guest.host == "host1"
             assert (await guest.call(Domain.info)).name == "guest"
             worker.kill()
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while fleet.hosts:  # noqa: ASYNC110 (the fleet tells nobody)
                     await asyncio.sleep(0.1)
 
@@ -51,7 +51,7 @@ def test_a_worker_is_started_with_its_host() -> None:
 
 def test_what_is_missing_without_distributed() -> None:
     program = "import sys; sys.modules['distributed'] = None; import pyxen.distributed"
-    done = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True, timeout=120)
     assert "ModuleNotFoundError" in done.stderr
     assert "pip install 'pyxen[distributed]'" in done.stderr
 
@@ -64,7 +64,7 @@ def test_wrong_arguments_of_the_preload_are_refused(arguments: list[str]) -> Non
         check=False,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
     )
     assert done.returncode != 0
     assert arguments[0] in done.stderr

@@ -56,7 +56,7 @@ def test_a_worker_that_goes_while_it_is_asked_is_no_host_that_does_not_answer() 
         async with cluster("h1", "h2") as hosts, Fleet(hosts.client) as fleet:
             await hosts.kill("h2")
             with pytest.raises(DomainNotFound, match="on none of 1 hosts"):
-                await fleet.find(uuid4(), timeout=3)
+                await fleet.find(uuid4(), timeout=6)
 
     run(main())
 
@@ -115,7 +115,7 @@ def test_full_hosts_refuse_within_the_wait(wait: float) -> None:
             begun = asyncio.get_running_loop().time()
             with pytest.raises(NotEnoughMemory, match="no host has 1032 MiB and 1 vCPUs free, of 2 hosts"):
                 await fleet.create(BIG.replace(name="g7"), wait=wait)
-            assert asyncio.get_running_loop().time() - begun < wait + 5
+            assert asyncio.get_running_loop().time() - begun < wait + 30
             assert {name: len(guests) for name, guests in hosts.names().items()} == {"h1": 3, "h2": 3}
 
     run(main())
@@ -294,7 +294,8 @@ def test_a_create_that_is_cancelled_at_any_time_leaves_nothing(turns: int) -> No
                     await asyncio.sleep(0)
                 creating.cancel()
                 await asyncio.wait({creating})
-                await asyncio.sleep(0.1)
+                await hosts.until(lambda: len(host.list()) == (1 if creating.cancelled() else 2))
+                await asyncio.sleep(0.1)  # nothing comes later, either
                 assert len(host.list()) == (1 if creating.cancelled() else 2)
 
     run(main())
@@ -371,7 +372,7 @@ def test_two_managers_at_once() -> None:
             Fleet(hosts.client) as one,
             Fleet(client) as two,
         ):
-            wanted = [(one, two)[n % 2].create(BIG.replace(name=f"g{n}"), wait=20) for n in range(6)]
+            wanted = [(one, two)[n % 2].create(BIG.replace(name=f"g{n}"), wait=60) for n in range(6)]
             made = await asyncio.gather(*wanted)
             assert sorted(guest.host for guest in made) == ["h1"] * 3 + ["h2"] * 3
             assert {name: len(guests) for name, guests in hosts.names().items()} == {"h1": 3, "h2": 3}
@@ -429,11 +430,11 @@ def test_a_run_that_its_host_has_lost_gives_its_room_back() -> None:
             address = hosts.workers["h1"].address
             for _ in range(2):  # each is tried three times
                 with pytest.raises(ConnectFailed, match="another server"):
-                    await fleet.run(_unreachable, memory=1000, vcpus=3, wait=10)
+                    await fleet.run(_unreachable, memory=1000, vcpus=3, wait=60)
             await hosts.until(lambda: "h1" in fleet.hosts)
             room = fleet._rooms._rooms[address]
             assert (room.held_memory, room.held_vcpus) == (0, 0)
-            assert await fleet.run(one_guest, "job", memory=3000, vcpus=4, wait=10) == "job"
+            assert await fleet.run(one_guest, "job", memory=3000, vcpus=4, wait=60) == "job"
 
     run(main())
 

@@ -417,8 +417,7 @@ def test_close_stops_what_runs_and_waits_until_it_is_undone(sink: LogSink) -> No
     assert closer.is_alive()
     for token in (1, 2):
         event_loop.provide(token, lib.ERROR_ABORTED)
-    closer.join(5)
-    assert not closer.is_alive()
+    join(closer)
     for operation in operations:
         with pytest.raises(OperationCancelled, match="the host was closed"):
             operation.result(0)

@@ -34,7 +34,7 @@ with contextlib.ExitStack() as stack:
             stack.enter_context(journal.noting(UUID(uuid)))
     os.kill(os.getpid(), signal.SIGKILL)
 """
-    done = subprocess.run([sys.executable, "-c", program, str(folder), *map(str, uuids)], check=False, timeout=60)
+    done = subprocess.run([sys.executable, "-c", program, str(folder), *map(str, uuids)], check=False, timeout=120)
     assert done.returncode == -9
 
 
@@ -123,7 +123,7 @@ from pyxen.backends.xenlight.libxl.journal import abandoned
 print(*abandoned(lambda: [UUID(word) for word in sys.argv[2:]], sys.argv[1]))
 """
     command = [sys.executable, "-c", program, str(folder), *map(str, alive)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
     return [UUID(word) for word in done.stdout.split()]
 
 

@@ -16,7 +16,7 @@ from pyxen.backends.xenlight.migration.peer_channel import Lost, PeerChannel
 from pyxen.backends.xenlight.migration.protocol import InDoubt, Refused
 from pyxen.errors import OperationCancelled, OperationTimeout, ParseError
 from tests.unit.peers import End, PeerCommand, Pipe, read, silent
-from tests.waiting import join
+from tests.waiting import SECONDS, join
 
 BANNER = b"xl migration receiver ready, send binary domain data.\n"
 RECEIVED = b"domain received, ready to unpause\0"
@@ -248,12 +248,17 @@ def test_what_fails_at_the_source(talk: Callable[..., End], fails_in: str, done:
 
 @pytest.mark.parametrize(
     ("answers", "timeout", "done"),
-    [([], 0.3, []), ([BANNER[:9]], 0.3, []), ([BANNER, RECEIVED[:9]], 3, ["head", "stream", "take_back"])],
+    [([], 0.3, []), ([BANNER[:9]], 0.3, []), ([BANNER, RECEIVED[:9]], SECONDS, ["head", "stream", "take_back"])],
 )
 def test_a_deadline_at_the_source(
     talk: Callable[..., End], answers: list[bytes], timeout: float, done: list[str]
 ) -> None:
-    source = Source()
+    class Late(Source):
+        def stream(self, channel: PeerChannel) -> None:
+            super().stream(channel)
+            end.operation.deadline = time.monotonic() + 0.05
+
+    source = Late()
     end = talk(silent_after(*answers), timeout=timeout)
     with pytest.raises(OperationTimeout):
         protocol.send(end.channel, source)
@@ -268,9 +273,15 @@ def test_a_deadline_when_nobody_reads(talk: Callable[..., End]) -> None:
         connection.sendall(BANNER)
         over.wait(30)
 
-    source = Source()
+    class Late(Source):
+        def stream(self, channel: PeerChannel) -> None:
+            end.operation.deadline = time.monotonic() + 0.05
+            super().stream(channel)
+
+    source = Late()
+    end = talk(peer, timeout=SECONDS)
     with pytest.raises(OperationTimeout):
-        protocol.send(talk(peer, timeout=2).channel, source)
+        protocol.send(end.channel, source)
     assert source.done == ["head", "stream", "take_back"]
     over.set()
 

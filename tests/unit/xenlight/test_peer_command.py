@@ -10,14 +10,23 @@ from typing import Any
 
 import pytest
 
+from pyxen._common import piped_program
 from pyxen.backends.xenlight.migration.peer_command import PeerCommand, command
 from pyxen.errors import InvalidArgument
 from pyxen.operation import Operation
+from tests.waiting import SECONDS, until
 
 OPERATION: Operation[Any] = Operation("migrate", 1)
 
 
-def test_the_end_of_much_is_kept() -> None:
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give a program the time that it needs to end on a busy machine."""
+    monkeypatch.setattr(piped_program, "_TO_END", SECONDS)
+
+
+def test_the_end_of_much_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(piped_program, "_MOMENT", SECONDS)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     program = "head -c 200000000 /dev/zero | tr '\\0' x >&2; echo >&2; echo the reason >&2; exit 7"
     with PeerCommand(OPERATION, ["sh", "-c", program]) as peer:
@@ -34,13 +43,16 @@ def test_a_child_that_keeps_standard_error_open() -> None:
     with PeerCommand(OPERATION, ["sh", "-c", "echo so >&2; sleep 60 >/dev/null & exit 3"]) as peer:
         assert os.read(peer.read_fd, 1) == b""
         peer.hang_up()
+        until(lambda: peer._errors._kept, "nothing was said")
         assert peer.last_words() == "; sh ended with status 3\n  so"
 
 
 CAREFREE = """
 import os, signal, socket
+from pyxen._common import piped_program
 from pyxen.backends.xenlight.migration.peer_command import PeerCommand
 from pyxen.operation import Operation
+piped_program._TO_END = piped_program._MOMENT = 60.0
 for number in (signal.SIGCHLD, signal.SIGTERM):
     signal.signal(number, signal.SIG_IGN)
 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])
@@ -54,7 +66,7 @@ with socket.create_server(("127.0.0.1", 0)) as listener:
 
 
 def test_it_has_nothing_of_the_application_and_no_status_is_made_up() -> None:
-    done = subprocess.run([sys.executable, "-c", CAREFREE], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", CAREFREE], capture_output=True, text=True, check=True, timeout=120)
     head, *said = done.stdout.splitlines()
     assert head.startswith("; sh ended with an unknown status: this process ignores SIGCHLD, or ")
     descriptors = [line.strip() for line in said if line.strip().isdigit()]

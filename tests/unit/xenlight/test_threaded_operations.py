@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import pytest
 
+from pyxen._common import piped_program
 from pyxen.backends.xenlight.libxl.context import Context
 from pyxen.backends.xenlight.libxl.error_map import stopped
 from pyxen.backends.xenlight.libxl.event_loop import LibxlEvent, Script, Wait
@@ -17,6 +18,7 @@ from pyxen.backends.xenlight.migration.peer_command import PeerCommand, command
 from pyxen.backends.xenlight.operations.threaded_operations import ThreadedOperation, ThreadedOperations
 from pyxen.errors import HostClosed, InvalidArgument, OperationCancelled, OperationFailed, OperationTimeout
 from pyxen.operation import Operation
+from tests.waiting import SECONDS
 
 ABORTED = LibxlEvent(0, 0, -1)
 
@@ -155,6 +157,14 @@ def test_closing_stops_and_waits(threaded_operations: ThreadedOperations, pumps:
 # The command at the other end
 
 
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give a program the time that it needs to end on a busy machine."""
+    monkeypatch.setattr(piped_program, "_TO_END", SECONDS)
+    monkeypatch.setattr(piped_program, "_MOMENT", SECONDS)
+
+
+@pytest.mark.usefixtures("patient")
 def test_a_command() -> None:
     with PeerCommand(Operation("migrate"), ["cat"]) as peer:
         os.write(peer.write_fd, b"hello")
@@ -163,6 +173,7 @@ def test_a_command() -> None:
         assert peer.last_words() == "; cat ended with status 0"
 
 
+@pytest.mark.usefixtures("patient")
 def test_a_command_that_fails() -> None:
     with PeerCommand(Operation("migrate"), ["sh", "-c", "echo Permission denied >&2; exit 255"]) as peer:
         assert os.read(peer.read_fd, 99) == b""

@@ -6,9 +6,11 @@ import contextlib
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
 
+from pyxen.backends.xenlight.xenstore import turns as turns_module
 from pyxen.backends.xenlight.xenstore.turns import Turns
 from pyxen.errors import ConnectFailed
 from tests.waiting import until
@@ -53,14 +55,19 @@ def test_a_turn_that_does_not_end_is_not_waited_for(pool: ThreadPoolExecutor) ->
     assert is_free(turns, pool)
 
 
-def test_turns_that_end_are_waited_for_however_many_there_are(pool: ThreadPoolExecutor) -> None:
-    turns = Turns(0.2)
+def test_turns_that_end_are_waited_for_however_many_there_are(
+    pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]  # by this clock each turn ends in time, and all of them take far too long for one
+    monkeypatch.setattr(turns_module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    turns = Turns(0.02)
     ended = threading.Event()
 
     def busy() -> None:
         for _ in range(20):
             with turns.taken() as has_turn:
                 assert has_turn
+                now[0] += 0.005
                 ended.wait(0.05)
 
     waiting = [pool.submit(busy) for _ in range(3)]

@@ -40,7 +40,7 @@ def changes(watches: Watches) -> Iterator[list[NodeChange]]:
 
 
 def refuse_attempts(server: Xenstored, count: int) -> list[float]:
-    """Hang up, refuse all watches until so many were asked for, and return when. Fail after 30 s."""
+    """Hang up, refuse all watches until so many were asked for, and return when. Fail after 60 s."""
     attempts: list[float] = []
 
     def refuse(verb: Verb, _path: str) -> str | None:
@@ -51,7 +51,7 @@ def refuse_attempts(server: Xenstored, count: int) -> list[float]:
 
     server.refuse = refuse
     server.hang_up()
-    until(lambda: len(attempts) >= count, "attempts that are refused", 30)
+    until(lambda: len(attempts) >= count, "attempts that are refused", 60)
     return attempts
 
 
@@ -91,7 +91,7 @@ def test_nobody_waits_for_a_thread_that_fails_as_he_joins(
     def connect() -> Connection:
         raise error
 
-    monkeypatch.setattr(joining, "TO_JOIN", 10.0)
+    monkeypatch.setattr(joining, "TO_JOIN", 60.0)
     monkeypatch.setattr(threading, "excepthook", lambda _: None)
     watches = Watches(connect)
     with pytest.raises(OperationFailed, match=r"its thread has ended: .*: open the host again") as caught:
