@@ -182,7 +182,8 @@ def _read(child: Child, pipes: dict[int, _Lines], name: str, verb: str, timeout:
         if not open_fds:
             ended = child.ended(min(left, _GLANCE))
             continue
-        ready = poller.poll(min(left, _GLANCE) * 1000)
+        ended = ended or child.ended(0)  # before the look at what it has printed, which is all then
+        ready = poller.poll(0 if ended else min(left, _GLANCE) * 1000)
         for fd, _ in ready:
             data = os.read(fd, 1 << 16)
             pipes[fd].add(data)
@@ -191,7 +192,6 @@ def _read(child: Child, pipes: dict[int, _Lines], name: str, verb: str, timeout:
                 open_fds.discard(fd)
         if sum(len(each.data) for each in pipes.values()) > _MOST:
             raise OperationFailed(f"{name} has printed more than {_MOST} bytes, and was ended", operation=verb)
-        ended = ended or child.ended(0)
         if ended and not ready:
             break
     return [each.data for each in pipes.values()]

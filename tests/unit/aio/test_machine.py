@@ -124,7 +124,7 @@ def test_a_task_that_is_cancelled(tmp_path: Path, hanging: Path, cancels: int) -
             await until_async(lambda: not [*folder.iterdir()], "something is left")
 
     asyncio.run(cancel())
-    listed = subprocess.run(["ps", "-eo", "args"], check=True, capture_output=True, text=True, timeout=60).stdout
+    listed = subprocess.run(["ps", "-ww", "-eo", "args"], check=True, capture_output=True, text=True, timeout=60).stdout
     assert "sleep 98765" not in listed
 
 
@@ -156,5 +156,5 @@ print(*os.listdir({str(folder)!r}))
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == "a.qcow2\n"  # the end of the child has removed nothing
     assert not [*folder.iterdir()]
-    listed = subprocess.run(["ps", "-eo", "args"], check=True, capture_output=True, text=True, timeout=60).stdout
+    listed = subprocess.run(["ps", "-ww", "-eo", "args"], check=True, capture_output=True, text=True, timeout=60).stdout
     assert "sleep 98765" not in listed
