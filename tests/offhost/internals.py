@@ -28,6 +28,7 @@ __all__ = [
     "be_impatient",
     "before_a_script",
     "before_a_step_of_the_source",
+    "before_libxl_tells_of_free_memory",
     "before_the_arrived_starts",
     "building",
     "by_address",
@@ -411,6 +412,22 @@ def after_a_look_at_free_memory(monkeypatch: pytest.MonkeyPatch, happens: Callab
         return free
 
     monkeypatch.setattr(Hypervisor, "free_kib", free_kib)
+
+
+def before_libxl_tells_of_free_memory(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], object]) -> None:
+    """Let something happen in `set_memory`, before libxl tells how much memory is free."""
+    from pyxen.backends.xenlight.libxl.binding import lib
+    from pyxen.backends.xenlight.operations import resources
+
+    class Lib:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(lib, name)
+
+        def libxl_get_free_memory(self, pointer: Any, free: Any) -> int:
+            happens()
+            return int(lib.libxl_get_free_memory(pointer, free))
+
+    monkeypatch.setattr(resources, "lib", Lib())
 
 
 def building(host: Host, mib: int) -> AbstractContextManager[None]:

@@ -16,7 +16,12 @@ from pyxen.errors import LockFailed, NotEnoughMemory, OperationTimeout, Xenstore
 from tests.locks import holding
 from tests.offhost import moves
 from tests.offhost.host import OffHost, until
-from tests.offhost.internals import after_a_look_at_free_memory, building, refuse_targets_of_dom0
+from tests.offhost.internals import (
+    after_a_look_at_free_memory,
+    before_libxl_tells_of_free_memory,
+    building,
+    refuse_targets_of_dom0,
+)
 from tests.waiting import SECONDS, join
 
 Configure = Callable[..., DomainConfig]
@@ -157,6 +162,8 @@ def test_dom0_gets_back_what_it_gives_up_too_much(
 
     def follow() -> None:
         target = int(target_mib(host) or before)
+        if target < before:  # it is waited for, and next time for longer
+            monkeypatch.setattr(f"{ROOM}.STALL", SECONDS)
         if before - target > 256:
             full.world.set_memory(0, target)
 
@@ -273,3 +280,16 @@ def test_the_lock_of_xl(offhost: OffHost, config: Configure, tmp_path: Path, mon
         pytest.raises(LockFailed, match=r"cannot lock .*, the lockfile of xl\.conf: Is a directory"),
     ):
         host.create(config())
+
+
+def test_memory_that_a_guest_takes_meanwhile_is_its_own(
+    offhost: OffHost, host: pyxen.Host, config: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It grows while its new target is compared with what it has and with what is free."""
+    web = host.create(config(memory=256), timeout=60)
+    web.set_memory(128)
+    offhost.world.set_memory(web.domid, 128)
+    offhost.world.add(UUID(int=5), memory=offhost.world.free_kib() // 1024 - FREE_MIB)
+    before_libxl_tells_of_free_memory(monkeypatch, lambda: offhost.world.set_memory(web.domid, 180))
+    web.set_memory(180)
+    assert web.memory().target_kib == 180 * 1024

@@ -33,6 +33,7 @@ from pyxen.errors import ConnectFailed, HostClosed, InvalidArgument, OperationFa
 from pyxen.operation import Operation
 from pyxen.serve.claims import ServedClaims
 from pyxen.testing import FakeHost
+from tests.descriptors import opened
 from tests.interrupts import interrupted
 from tests.waiting import join, until
 
@@ -61,15 +62,6 @@ def wrong(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
         patch.setattr(os, "close", close)
         yield found
     assert found == []
-
-
-def opened() -> set[tuple[str, str]]:
-    """Return the descriptors of this process, with what they are. Threads of earlier tests may still close theirs."""
-    found = set()
-    for fd in os.listdir("/proc/self/fd"):
-        with contextlib.suppress(OSError):  # that of the list
-            found.add((fd, os.readlink(f"/proc/self/fd/{fd}")))
-    return found
 
 
 def close_leaks(before: set[tuple[str, str]], thread: str) -> None:

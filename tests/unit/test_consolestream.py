@@ -22,6 +22,7 @@ from pyxen.errors import DomainNotFound, HostClosed, InvalidArgument, NotFound, 
 from pyxen.operation import Calls
 from pyxen.readers import _consoletext
 from pyxen.readers.console import ConsoleStream
+from tests.descriptors import opened
 from tests.interrupts import interrupted
 from tests.waiting import join, until
 
@@ -89,15 +90,6 @@ def terminal() -> Iterator[Terminal]:
     if found.master >= 0:
         found.unplug()
     until(lambda: opened() <= before, "its descriptors are closed")
-
-
-def opened() -> set[tuple[str, str]]:
-    """Return the descriptors of this process, with what they are. Those of earlier tests may be closed meanwhile."""
-    found = set()
-    for fd in os.listdir("/proc/self/fd"):
-        with contextlib.suppress(OSError):  # that of the list
-            found.add((fd, os.readlink(f"/proc/self/fd/{fd}")))
-    return found
 
 
 def stream_of(terminal: Any, timeout: float | None = PATIENCE) -> ConsoleStream:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 from pyxen import OperationFailed, OperationTimeout, ToolMissing
 from pyxen._common import programs
 from pyxen._common.programs import Output, find_program, run_program
+from tests.waiting import until
 
 
 def run(*command: str, timeout: float = 60, gentle: bool = False) -> Output:
@@ -29,6 +31,28 @@ def test_messages_are_in_english(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
     monkeypatch.setenv("LANGUAGE", "de")
     assert run("sh", "-c", "echo $LC_ALL $LANGUAGE").stdout == "C.UTF-8\n"
+
+
+def test_what_it_prints_just_before_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It prints and ends after a look that has found nothing, before this thread goes on."""
+    polls: list[list[tuple[int, int]]] = []
+
+    class Late:
+        def __init__(self) -> None:
+            self._poller = poll()
+            self.register, self.unregister = self._poller.register, self._poller.unregister
+
+        def poll(self, _: float) -> list[tuple[int, int]]:
+            ready = self._poller.poll(0)
+            polls.append(ready)
+            if not ready:
+                until(lambda: os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT), "it ends")
+            return ready
+
+    poll = select.poll
+    monkeypatch.setattr(select, "poll", Late)
+    assert run("sh", "-c", "sleep 0.2; echo the answer") == Output(0, "the answer\n", "")
+    assert polls[0] == []
 
 
 def test_more_than_a_pipe_holds() -> None:

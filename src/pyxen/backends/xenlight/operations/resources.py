@@ -38,10 +38,10 @@ __all__ = ["fitted", "pin_vcpu", "set_maxmem", "set_memory", "set_vcpus"]
 def set_memory(context: Context, operation: Operation[None], domid: int, kib: int) -> Script[None]:
     """Set a guest's memory target and enforce it as the limit, as ``xl mem-set``."""
     check_memory(domid, kib)
-    info = present(context, operation, domid)
+    most = yield from _maxmem(context, operation, domid)
     free = ffi.new("uint64_t *")
     raise_failure(operation, lib.libxl_get_free_memory(context.pointer, free))
-    most = yield from _maxmem(context, operation, domid)
+    info = present(context, operation, domid)  # after the free memory, or what it takes in between would be in neither
     check_memory(domid, kib, most_kib=most, has_kib=info.memory_kib, free_kib=free[0])
     with _limit_put_back(context, info, kib):
         raise_failure(operation, lib.libxl_set_memory_target(context.pointer, domid, kib, 0, 1))

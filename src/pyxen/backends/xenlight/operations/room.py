@@ -160,8 +160,8 @@ def _take_from_dom0(context: Context, operation: Operation[Any], uuid: UUID, nee
                 return
             more = short - (pending_kib(dom0) if trusted else 0)
             if more > 0:
-                new_target_kib(operation, dom0, more, needed, free())
-                before = _dom0(context)  # the looks above take time, and other programs set the target, too
+                new_target_kib(operation, dom0, more, needed, max(0, needed - short))
+                before = _dom0(context)  # the look above takes time, and other programs set the target, too
                 raise_failure(operation, lib.libxl_set_memory_target(context.pointer, 0, -more, 1, 0))
                 lowered += more
                 twice += 0 if trusted else min(more, pending_kib(before))  # dom0 may do yet what it was asked first
@@ -172,7 +172,7 @@ def _take_from_dom0(context: Context, operation: Operation[Any], uuid: UUID, nee
             followed = yield from _follow(context, lambda: free() >= needed, late)
             if time.monotonic() >= late or not (followed or trusted):
                 raise not_enough_memory(
-                    operation, needed, free(), lib.ERROR_NOMEM, dom0_keeps_kib=_dom0(context).current_kib
+                    operation, needed, max(0, free()), lib.ERROR_NOMEM, dom0_keeps_kib=_dom0(context).current_kib
                 )
             trusted = followed
     except BaseException as error:
